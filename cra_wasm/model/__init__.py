@@ -1,0 +1,1 @@
+"""The protocols' data: atlas, request, resolution, event. The only place that spells JSON field names."""
