@@ -1,0 +1,127 @@
+"""What the layers need from each other and from the platform, as Protocols.
+
+`carp`, `trace`, `storage` and `atlas` never import each other: what one needs of another comes in as an
+argument typed here. `cra_wasm.testing` has a public fake of each port.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Protocol, TypeAlias
+
+from .errors import Json
+from .model.event import TraceEvent
+
+
+class Clock(Protocol):
+    """Two clocks, both in nanoseconds. Expiry uses the larger of their deltas (PROTOCOL 3.6)."""
+
+    def wall_ns(self) -> int:
+        """Nanoseconds since 1970-01-01T00:00:00Z; may step in either direction."""
+        ...
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds since some point; never goes back, may stop while the machine sleeps."""
+        ...
+
+
+class IdSource(Protocol):
+    """Gives out 128-bit ids as integers; `model.ids.uuid_text` writes them."""
+
+    def reserve(self, wall_ns: int) -> int:
+        """Return the first of 65,536 consecutive ids that no other call returns.
+
+        The low 16 bits of the result are zero, so `base + k` for k < 65,536 never carries. Each is an
+        RFC 9562 UUIDv7 whose time is `wall_ns`.
+        """
+        ...
+
+
+class Lock(Protocol):
+    """A context manager that one thread holds at a time."""
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(self, *exc: object) -> object: ...
+
+
+class StorageBackend(Protocol):
+    """Where finished events are kept. Calls may come from several threads.
+
+    `store_events` is all or nothing: when it returns, the events are as durable as the backend's docs say.
+    """
+
+    @property
+    def name(self) -> str:
+        """Short name of the backend: `memory`, `jsonl`, `sqlite`, `null`."""
+        ...
+
+    def store_events(self, events: Sequence[TraceEvent]) -> None:
+        """Append events. One already stored with the same hash is skipped.
+
+        Raises:
+            InvalidState: `session_forked` for another event at a stored (session_id, sequence);
+                `storage_closed` after close().
+            BackendFailure: nothing of this call was stored.
+        """
+        ...
+
+    def get_events(
+        self, session_id: str | None = None, *, event_type: str | None = None, last: int | None = None
+    ) -> list[TraceEvent]:
+        """Return events in the order of their arrival, filtered; `last` keeps the newest n of them."""
+        ...
+
+    def iter_lines(self, session_id: str) -> Iterator[bytes]:
+        """Yield the session's canonical lines, each with its line feed, in sequence order."""
+        ...
+
+    def sessions(self) -> list[str]:
+        """Return the ids of all stored sessions in the order of their first event."""
+        ...
+
+    def count(self, session_id: str | None = None) -> int:
+        """Return the number of stored events, of one session or of all."""
+        ...
+
+    def delete_session(self, session_id: str) -> int:
+        """Remove a session's events and return how many there were; 0 for an unknown session."""
+        ...
+
+    def health_check(self) -> dict[str, Json]:
+        """Return {"ok": bool, ...}: whether the next store_events can be expected to work."""
+        ...
+
+    def close(self) -> None:
+        """Release files and connections. Calling it again does nothing."""
+        ...
+
+
+SyncExecutor: TypeAlias = Callable[[dict[str, Json]], Json]
+AsyncExecutor: TypeAlias = Callable[[dict[str, Json]], Awaitable[Json]]
+Executor: TypeAlias = SyncExecutor | AsyncExecutor
+"""What runs an allowed action: parameters in, a JSON value out. An exception is `action.failed`."""
+
+
+class Drive(Protocol):
+    """Calls a function again and again in the background until it is stopped."""
+
+    def start(self, step: Callable[[], None], interval_ms: int) -> None:
+        """Call `step` every `interval_ms`, and as soon as possible after each `wake`."""
+        ...
+
+    def wake(self) -> None:
+        """Ask for a step now. Safe from any thread."""
+        ...
+
+    def is_running(self) -> bool:
+        """Whether steps are still to come."""
+        ...
+
+    def stop(self) -> None:
+        """Ask for the end. A step under way is finished."""
+        ...
+
+    def join(self, timeout_seconds: float | None = None) -> bool:
+        """Wait until no step runs any more; False when the time ran out first."""
+        ...

@@ -1,0 +1,1 @@
+"""Records, their buffer, the hash chain, and its verification (TRACE, PROTOCOL 3)."""
