@@ -1,0 +1,156 @@
+/** What a page, a Node script or a notebook sees of cra-wasm. JS arguments are camelCase, results the protocol's JSON. */
+
+import type {
+  ActionExplanation,
+  Approval,
+  AtlasSummary,
+  ExecuteResponse,
+  JsonObject,
+  QuarantineNotice,
+  Resolution,
+  RiskTier,
+  SessionEnd,
+  SessionEndReason,
+  SessionHead,
+  Statistics,
+  TraceEvent,
+  TraceStatistics,
+  VerifyResult,
+} from "./model.js";
+import type { BootProgress, StorageKind } from "./protocol.js";
+
+/** Milliseconds until a call rejects with `deadline_exceeded`. */
+export interface Deadlines {
+  /** Until Pyodide, the wheels and the store are ready; default 120,000. */
+  readonly bootMs: number;
+  /** Every call without a deadline of its own here; default 15,000. */
+  readonly callMs: number;
+  /** execute, which waits for an executor (an action may take 300 s); default 330,000. */
+  readonly executeMs: number;
+  /** flush, traces, verify, exportJsonl and close; default 60,000. */
+  readonly storeMs: number;
+}
+
+/** A trace that could not be stored as it should: a fork, a gap, a store that refuses. */
+export interface TraceProblem {
+  readonly code: string;
+  readonly message: string;
+  readonly notice: QuarantineNotice | null;
+}
+
+export interface TraceOptions {
+  /** Where the site lies (the folder with lib/ and pyodide/). Default: the parent of the folder of cra-wasm.js. */
+  readonly baseUrl?: string | URL;
+  /** Default: "indexeddb" in browsers, "file" in Node. "memory" loses everything with the worker. */
+  readonly storage?: StorageKind;
+  /** Name of the IndexedDB database, or path of the folder for "file". Default "cra-wasm". */
+  readonly databaseName?: string;
+  readonly deadlines?: Partial<Deadlines>;
+  /** Called for each trace problem as it is found; flush() rejects for the same reason. */
+  readonly onTraceProblem?: (problem: TraceProblem) => void;
+}
+
+export interface CraOptions extends TraceOptions {
+  /** Called at the start (`done` steps before it) and at the end (`done` equals `total`) of each boot step. */
+  readonly onProgress?: (step: BootProgress) => void;
+}
+
+export interface SessionOptions {
+  readonly agentId: string;
+  readonly goal: string;
+}
+
+export interface ResolveOptions {
+  readonly sessionId: string;
+  readonly goal: string;
+  readonly riskTier?: RiskTier;
+  readonly requiredCapabilities?: readonly string[];
+  readonly contextHints?: readonly string[];
+  /** Absent means every loaded atlas. */
+  readonly atlasIds?: readonly string[];
+  readonly context?: JsonObject;
+}
+
+export interface ExecuteOptions {
+  readonly sessionId: string;
+  readonly resolutionId: string;
+  readonly actionId: string;
+  readonly parameters: JsonObject;
+  readonly idempotencyKey?: string;
+}
+
+export interface ApprovalDecision {
+  readonly approvalId: string;
+  readonly granted: boolean;
+  readonly approver: string;
+  readonly reason?: string;
+  readonly expiresInSeconds?: number;
+  readonly uses?: number;
+}
+
+/** The call that an executor serves. */
+export interface ExecutorCall {
+  readonly session_id: string;
+  readonly agent_id: string;
+  readonly resolution_id: string;
+  readonly execution_id: string;
+  readonly action_id: string;
+}
+
+/** Runs an allowed action; its result (undefined means null) is checked against returns_schema. Throwing fails the action. */
+export type Executor = (parameters: JsonObject, call: ExecutorCall) => Promise<unknown>;
+
+/** Reads and settles traces; reads see sessions of earlier page loads too. */
+export interface TraceAccess {
+  /**
+   * Resolves when everything emitted before the call is stored and chained.
+   * Rejects with `session_forked` or `traces_quarantined` when events since the last flush could not join their chain.
+   */
+  flush(): Promise<void>;
+  /** The session's events in order. Rejects with `unknown_session`. */
+  traces(sessionId: string): AsyncIterable<TraceEvent>;
+  /** Check every event and link. Rejects with `unknown_session`, or when the store cannot be read. */
+  verify(sessionId: string): Promise<VerifyResult>;
+  /** The session's `.trace.jsonl`, byte for byte as it is stored. Rejects with `unknown_session`. */
+  exportJsonl(sessionId: string): Promise<Uint8Array<ArrayBuffer>>;
+  /** Every stored session, oldest first. */
+  sessions(): Promise<readonly SessionHead[]>;
+  /** Store what is pending and release the workers. A second call returns the first one's promise. */
+  close(): Promise<void>;
+}
+
+/** The answer of connectTraces(). */
+export interface TraceConnection extends TraceAccess {
+  statistics(): Promise<TraceStatistics>;
+}
+
+/** The answer of createCra(). Every call has a deadline and rejects with a CraError. */
+export interface Cra extends TraceAccess {
+  loadAtlas(atlas: string | JsonObject): Promise<AtlasSummary>;
+  unloadAtlas(atlasId: string): Promise<void>;
+  listAtlases(): Promise<readonly AtlasSummary[]>;
+  /** Resolves to the session id. */
+  createSession(options: SessionOptions): Promise<string>;
+  endSession(sessionId: string, reason?: SessionEndReason): Promise<SessionEnd>;
+  resolve(options: ResolveOptions): Promise<Resolution>;
+  /** A whole CARPRequest (operations resolve and validate), object or text; the answer's shape follows the operation. */
+  resolveRequest(request: string | JsonObject): Promise<JsonObject>;
+  execute(options: ExecuteOptions): Promise<ExecuteResponse>;
+  /** Replaces the action's executor. It runs on this thread. */
+  registerExecutor(actionId: string, executor: Executor): Promise<void>;
+  unregisterExecutor(actionId: string): Promise<void>;
+  listApprovals(sessionId?: string): Promise<readonly Approval[]>;
+  decideApproval(decision: ApprovalDecision): Promise<JsonObject>;
+  /** Record a custom event; the protocol's own types are refused with `reserved_event_type`. */
+  emit(
+    sessionId: string,
+    eventType: string,
+    payload: JsonObject,
+  ): Promise<{ readonly event_id: string; readonly sequence: number }>;
+  explain(options: {
+    readonly sessionId: string;
+    readonly resolutionId: string;
+  }): Promise<readonly ActionExplanation[]>;
+  statistics(): Promise<Statistics>;
+}
+

@@ -1,0 +1,47 @@
+import type { ErrorBody } from "./protocol.js";
+
+/**
+ * The one error of this package. `code` is stable and the same as in Python (specs/PROTOCOL.md);
+ * `message` is for people and may change; `details` are JSON values, often with the `pointer` of the culprit.
+ *
+ * Codes that only this side raises: `deadline_exceeded`, `worker_dead`, `worker_failed`, `closed`, `boot_failed`,
+ * `unknown_method`, `unknown_storage`, `session_forked`, `traces_quarantined`, `store_failed`, `store_closed`,
+ * `store_corrupt`, `executor_failed`, `invalid_session_id`.
+ */
+export class CraError extends Error {
+  readonly code: string;
+  readonly details: Readonly<Record<string, unknown>>;
+
+  constructor(code: string, message: string, details: Readonly<Record<string, unknown>> = {}) {
+    super(message);
+    this.name = "CraError";
+    this.code = code;
+    this.details = details;
+  }
+
+  /** The form in which errors cross between threads. */
+  toBody(): ErrorBody {
+    return { code: this.code, message: this.message, details: this.details };
+  }
+
+  /** Rebuild an error from the other side's body. */
+  static fromBody(body: ErrorBody): CraError {
+    return new CraError(body.code, body.message, body.details);
+  }
+
+  /** Return `cause` itself when it already is a CraError, else wrap it under `code`. */
+  static from(cause: unknown, code: string): CraError {
+    if (cause instanceof CraError) return cause;
+    const name = cause instanceof Error ? cause.name : typeof cause;
+    return new CraError(code, messageOf(cause), { cause: name });
+  }
+}
+
+/** Return the message of anything that was thrown, cut to a length that a log can carry. */
+export function messageOf(cause: unknown): string {
+  const text = cause instanceof Error ? cause.message : String(cause);
+  // Pyodide's tracebacks can quote a one-megabyte source line.
+  return text.length > MAX_MESSAGE_CHARS ? `${text.slice(0, MAX_MESSAGE_CHARS)}...` : text;
+}
+
+const MAX_MESSAGE_CHARS = 4_000;

@@ -1,0 +1,217 @@
+/** The protocols' JSON as it stands (specs/PROTOCOL.md): types only, field names never translated. */
+
+/** A value of JSON. */
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+
+/** A JSON object. */
+export interface JsonObject {
+  readonly [key: string]: Json;
+}
+
+export type RiskTier = "low" | "medium" | "high" | "critical";
+
+/** What loading an atlas tells about it. */
+export interface AtlasSummary {
+  readonly atlas_id: string;
+  readonly version: string;
+  readonly name: string;
+  readonly actions: number;
+  readonly policies: number;
+  readonly context_blocks: number;
+  readonly capabilities: number;
+  readonly warnings: readonly Json[];
+}
+
+/** The whole resolution in one word. */
+export interface Decision {
+  readonly type: "allow" | "deny" | "partial" | "requires_approval";
+  readonly reason: string | null;
+  readonly approval_id: string | null;
+  readonly expires_at: string | null;
+}
+
+/** One piece of context for the agent. `content` is foreign text: show it as text. */
+export interface ContextBlock {
+  readonly block_id: string;
+  readonly source: string;
+  readonly content_type: string;
+  readonly content: string;
+  readonly priority: number;
+  readonly token_estimate: number;
+}
+
+/** One action that may be executed under the resolution. */
+export interface AllowedAction {
+  readonly action_id: string;
+  readonly name: string;
+  readonly description: string;
+  readonly parameters_schema: Json;
+  readonly returns_schema: Json;
+  readonly risk_tier: RiskTier;
+  readonly requires_confirmation: boolean;
+  readonly idempotent: boolean;
+  readonly rate_limit?: { readonly max_calls: number; readonly window_seconds: number };
+}
+
+/** One action that may not, why, and by which policy. */
+export interface DeniedAction {
+  readonly action_id: string;
+  readonly reason: string;
+  readonly policy_id: string;
+}
+
+/** A limit that stands over the allowed actions. */
+export interface Constraint {
+  readonly constraint_id: string;
+  readonly type: "rate_limit" | "budget" | "time_window" | "require_approval" | "scope";
+  readonly parameters: JsonObject;
+}
+
+/** The answer to resolve (PROTOCOL 2). */
+export interface Resolution {
+  readonly carp_version: string;
+  readonly resolution_id: string;
+  readonly request_id: string;
+  readonly timestamp: string;
+  readonly decision: Decision;
+  readonly context_blocks: readonly ContextBlock[];
+  readonly allowed_actions: readonly AllowedAction[];
+  readonly denied_actions: readonly DeniedAction[];
+  readonly constraints: readonly Constraint[];
+  readonly ttl_seconds: number;
+  readonly trace_id: string;
+}
+
+/** The answer to execute (PROTOCOL 2). A denial is such an answer, with `error` telling why. */
+export interface ExecuteResponse {
+  readonly carp_version: string;
+  readonly execution_id: string;
+  readonly request_id: string;
+  readonly resolution_id: string;
+  readonly timestamp: string;
+  readonly status: "success" | "error" | "denied" | "pending_approval";
+  readonly result: Json;
+  readonly error: { readonly code: string; readonly message: string; readonly details: JsonObject } | null;
+  readonly trace_id: string;
+}
+
+/** Which policy decided one action of a resolution. */
+export interface ActionExplanation {
+  readonly action_id: string;
+  readonly result: string;
+  readonly policy_id: string;
+  readonly reason: string | null;
+  readonly policy_name: string | null;
+  readonly policy_type: string | null;
+}
+
+/** How a session went. */
+export interface SessionEnd {
+  readonly session_id: string;
+  readonly reason: string;
+  readonly duration_ms: number;
+  readonly resolution_count: number;
+  readonly action_count: number;
+}
+
+export type SessionEndReason = "completed" | "timeout" | "error" | "cancelled";
+
+/** One approval that was asked for, granted or refused; more fields may be present. */
+export interface Approval {
+  readonly approval_id: string;
+  readonly session_id: string;
+  readonly action_id: string;
+  readonly [key: string]: Json;
+}
+
+/** One event of a session's hash chain (PROTOCOL 3). */
+export interface TraceEvent {
+  readonly trace_version: string;
+  readonly event_id: string;
+  readonly trace_id: string;
+  readonly span_id: string;
+  readonly parent_span_id: string | null;
+  readonly session_id: string;
+  readonly sequence: number;
+  readonly timestamp: string;
+  readonly event_type: string;
+  readonly payload: JsonObject;
+  readonly event_hash: string;
+  readonly previous_event_hash: string;
+}
+
+/** The first thing that is wrong with a trace (PROTOCOL 3). */
+export type VerifyError =
+  | "hash_mismatch"
+  | "chain_broken"
+  | "sequence_gap"
+  | "bad_genesis"
+  | "bad_field"
+  | "duplicate_key";
+
+/**
+ * What a verification found; the same JSON as `cra-wasm verify --json`.
+ * `error_at` is the 0-based line of the first bad event; `head` the hash of the last good one.
+ */
+export interface VerifyResult {
+  readonly valid: boolean;
+  readonly events: number;
+  readonly error: VerifyError | null;
+  readonly error_at: number | null;
+  readonly head: string | null;
+  readonly warnings: readonly string[];
+}
+
+/** Where a stored session's chain stands. */
+export interface SessionHead {
+  readonly session_id: string;
+  readonly next_sequence: number;
+  readonly head_hash: string;
+  readonly ended: boolean;
+}
+
+/** Events that could not join a session's chain; they are kept in the quarantine store. */
+export interface QuarantineNotice {
+  readonly session_id: string;
+  readonly first_sequence: number;
+  readonly count: number;
+  /** `session_forked`: another event already holds the sequence; `sequence_gap`: events before it are missing. */
+  readonly reason: "session_forked" | "sequence_gap" | "bad_batch" | "unknown_algorithm";
+}
+
+/** What the trace worker did so far. Counts are of this worker's life. */
+export interface TraceStatistics {
+  readonly state: "running" | "backing_off" | "closed";
+  readonly store: string;
+  readonly batches_stored: number;
+  readonly events_stored: number;
+  /** Events of a redelivered batch that were already stored, byte for byte. */
+  readonly events_skipped: number;
+  readonly events_quarantined: number;
+  /** The newest 100 at most. */
+  readonly quarantined: readonly QuarantineNotice[];
+  readonly retries: number;
+  readonly last_error: { readonly code: string; readonly message: string } | null;
+}
+
+/** The bridge's own figures; more fields may be present. */
+export interface ResolverStatistics {
+  readonly version: string;
+  readonly sessions_active: number;
+  readonly resolutions_remembered: number;
+  readonly atlases: number;
+  readonly buffer: {
+    readonly capacity: number;
+    readonly pending: number;
+    readonly in_flight: number;
+    readonly reserved: number;
+    readonly refused: number;
+    readonly pressure: number;
+  };
+  readonly [key: string]: unknown;
+}
+
+export interface Statistics {
+  readonly resolver: ResolverStatistics;
+  readonly traces: TraceStatistics;
+}

@@ -1,0 +1,159 @@
+/**
+ * Messages between the page, the resolver's worker and the trace worker: types only.
+ *
+ * Every channel is a MessagePort over which both ends may ask. A request has an `id` and always gets one reply with
+ * the same `id`, also when its method is unknown; a note has none and gets none. JSON of the protocols crosses as text.
+ */
+
+import type { QuarantineNotice, SessionHead, TraceStatistics, VerifyResult } from "./model.js";
+
+/** An error as it crosses: the Python error's code, unchanged. */
+export interface ErrorBody {
+  readonly code: string;
+  readonly message: string;
+  readonly details: Readonly<Record<string, unknown>>;
+}
+
+export interface RequestMessage {
+  readonly kind: "request";
+  readonly id: number;
+  readonly method: string;
+  readonly params: unknown;
+}
+
+export interface ReplyMessage {
+  readonly kind: "reply";
+  readonly id: number;
+  readonly result?: unknown;
+  readonly error?: ErrorBody;
+}
+
+export interface NoteMessage {
+  readonly kind: "note";
+  readonly topic: string;
+  readonly body: unknown;
+}
+
+export type Message = RequestMessage | ReplyMessage | NoteMessage;
+
+/** One method of a channel: what is sent and what comes back. */
+export interface Method {
+  readonly params: unknown;
+  readonly result: unknown;
+}
+
+/** The first and only message on a worker's own port: its channels. */
+export interface ConnectMessage {
+  readonly kind: "connect";
+  /** To the page (client.ts or connect.ts). */
+  readonly control: MessagePort;
+  /** Between the resolver's side and the trace worker. */
+  readonly traces: MessagePort;
+}
+
+export type StorageKind = "indexeddb" | "file" | "memory";
+
+/** One session's lines inside a batch; offset and length are bytes of `BatchMessage.bytes`. */
+export interface BatchGroup {
+  readonly session_id: string;
+  readonly first_sequence: number;
+  readonly count: number;
+  readonly offset: number;
+  readonly length: number;
+  readonly algorithm: string;
+}
+
+/** What the bridge drains; `bytes` is transferred, never cloned. `count` 0 means nothing to drain. */
+export interface BatchMessage {
+  readonly batch_id: number;
+  readonly count: number;
+  readonly groups: readonly BatchGroup[];
+  readonly bytes: Uint8Array;
+}
+
+/** A call of a bridge function that takes positional arguments and returns JSON text. */
+export interface BridgeCall {
+  readonly name: BridgeFunction;
+  readonly args: readonly string[];
+}
+
+export type BridgeFunction =
+  | "load_atlas"
+  | "unload_atlas"
+  | "list_atlases"
+  | "create_session"
+  | "resolve"
+  | "resolve_request"
+  | "execute"
+  | "list_approvals"
+  | "decide_approval"
+  | "end_session"
+  | "emit"
+  | "explain"
+  | "statistics";
+
+/** What the resolver's worker answers to the page. */
+export interface ResolverMethods {
+  /** Load Pyodide from `pyodideUrl` and import the bridge; progress comes as notes. */
+  boot: { params: { readonly pyodideUrl: string }; result: null };
+  bridge: { params: BridgeCall; result: string };
+  register_executor: { params: { readonly action_id: string; readonly deadline_ms: number }; result: null };
+  unregister_executor: { params: { readonly action_id: string }; result: null };
+  close: { params: null; result: null };
+}
+
+/** What the page answers to the resolver's worker. */
+export interface PageMethods {
+  /** Returns the result as JSON text. */
+  run_executor: {
+    params: { readonly action_id: string; readonly parameters_json: string; readonly call_json: string };
+    result: string;
+  };
+}
+
+/** What the resolver's side answers to the trace worker. */
+export interface SourceMethods {
+  drain: { params: { readonly max_events: number }; result: BatchMessage };
+  ack: { params: { readonly batch_id: number }; result: boolean };
+  redeliver: { params: null; result: readonly BatchMessage[] };
+}
+
+/** A piece of a stored session: whole lines; `next_sequence` is null at its end. */
+export interface ChunkMessage {
+  readonly bytes: Uint8Array;
+  readonly next_sequence: number | null;
+}
+
+/** What the trace worker answers to the page. */
+export interface TraceMethods {
+  open: { params: { readonly storage: StorageKind; readonly database_name: string }; result: null };
+  flush: { params: null; result: null };
+  /** Everything that can be drained is stored; does not report quarantined events as flush does. */
+  settle: { params: null; result: null };
+  read: { params: { readonly session_id: string; readonly from_sequence: number }; result: ChunkMessage };
+  verify: { params: { readonly session_id: string }; result: VerifyResult };
+  sessions: { params: null; result: readonly SessionHead[] };
+  statistics: { params: null; result: TraceStatistics };
+  close: { params: null; result: null };
+}
+
+/** Notes of the resolver's worker to the page. */
+export interface BootProgress {
+  readonly step: string;
+  readonly done: number;
+  readonly total: number;
+}
+
+export interface ResolverNotes {
+  progress: BootProgress;
+}
+
+/** Notes of the trace worker to the page. */
+export interface TraceNotes {
+  problem: { readonly code: string; readonly message: string; readonly notice: QuarantineNotice | null };
+}
+
+/** Notes of the resolver's side to the trace worker: enough is pending to drain now. */
+export interface SourceNotes {
+  pressure: { readonly pending: number };
+}
