@@ -1,6 +1,7 @@
 """The example atlases are what a newcomer copies: they must be right in every part that can be checked.
 
-The checks here read the JSON alone, in plain Python, so that a mistake in the loader cannot hide one in an atlas.
+The checks here read the JSON alone, in plain Python, so that a mistake in the loader cannot hide one
+in an atlas.
 """
 
 from __future__ import annotations
@@ -160,7 +161,9 @@ def test_every_kind_of_condition_appears_among_the_policies() -> None:
 @each_atlas
 def test_every_action_that_waits_for_approval_is_allowed_once_approved(atlas: dict[str, Any]) -> None:
     """Without a matching allow an approved call would still meet the default deny."""
-    allows = [pattern for policy in atlas["policies"] if policy["type"] == "allow" for pattern in policy["actions"]]
+    allows = [
+        pattern for policy in atlas["policies"] if policy["type"] == "allow" for pattern in policy["actions"]
+    ]
     for policy in atlas["policies"]:
         if policy["type"] != "require_approval":
             continue
@@ -255,7 +258,9 @@ def test_every_example_is_valid_by_an_independent_validator(atlas: dict[str, Any
 
 
 @each_atlas
-def test_example_goals_bring_blocks_that_exist_by_priority_and_cover_every_decision(atlas: dict[str, Any]) -> None:
+def test_example_goals_bring_blocks_that_exist_by_priority_and_cover_every_decision(
+    atlas: dict[str, Any],
+) -> None:
     goals = atlas["metadata"]["example_goals"]
     assert {"allow", "partial", "deny"} <= {goal["decision"] for goal in goals}
     priorities = {block["context_id"]: block["priority"] for block in atlas["context_blocks"]}
