@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# The one way to build and test. Works with bash 3.2, the one that macOS has. Steps longer than a few lines live in web/build/.
+set -euo pipefail
+cd "$(dirname "$0")"
+VENV=.venv/bin
+
+usage() {
+  cat <<'TEXT'
+./build.sh COMMAND
+  setup   virtual environment, locked dependencies, Chromium, the wheel; seconds when nothing changed
+  check   ruff, mypy --strict, tsc, eslint
+  test    check, then every test: CPython 3.11-3.14, web, Pyodide in Node and in Chromium, end to end
+  wheel   dist/cra_wasm-*.whl, and install it into .venv
+  site    dist/site: Pyodide, the wheels, the bundle and the page
+  demo    one governed decision in Node, verified, then the page (--once: do not serve)
+  serve   dist/site on a local port (--port 8420)
+  bench   measure against the budgets (not built yet)
+  clean   remove everything that this script made
+TEXT
+}
+
+stop() { printf '%s\n%s\n' "build.sh: $1" "  what to do: $2" >&2; exit 1; }
+
+# step NAME COMMAND...: run a step, say its name and how long it took; on failure say which one it was.
+step() {
+  local name=$1 started=$SECONDS; shift
+  echo "== $name"
+  "$@" || stop "step '$name' failed" "read the lines above; the same step alone: $*"
+  [ $((SECONDS - started)) -lt 2 ] || echo "   $((SECONDS - started)) s"
+}
+
+find_python() {
+  local candidate
+  for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
+    if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' >/dev/null 2>&1; then
+      PYTHON=$candidate; return
+    fi
+  done
+  stop "no Python 3.11 to 3.14 found" "install one (Debian: apt-get install python3 python3-venv; macOS: brew install python)"
+}
+
+check_node() {
+  node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' \
+    2>/dev/null || stop "no Node 20.19 or newer found" "install one (macOS: brew install node; Debian 13: apt-get install nodejs npm)"
+}
+
+# A step that ran with the same inputs before is not run again. (`set -e` is off inside a step: hence the `|| return`.)
+fresh() { [ -f ".build/stamps/$1" ] && [ "$(cat ".build/stamps/$1")" = "$2" ]; }
+stamp() { mkdir -p .build/stamps; printf %s "$2" > ".build/stamps/$1"; }
+
+make_venv() {
+  local key; key="$(cksum < requirements/dev.txt) $("$PYTHON" -V 2>&1)"
+  if fresh venv "$key" && [ -x $VENV/python ]; then return; fi
+  echo "  making .venv with $("$PYTHON" -V) and the packages of requirements/dev.txt (a minute)"
+  rm -rf .venv .build/stamps/installed
+  "$PYTHON" -m venv .venv || stop "$PYTHON cannot make a virtual environment" "Debian: apt-get install python3-venv"
+  $VENV/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt || return 1
+  stamp venv "$key"
+}
+
+install_npm() {
+  local key; key="$(cksum < web/package-lock.json) $(node --version)"
+  if fresh npm "$key" && [ -d web/node_modules ]; then return; fi
+  echo "  npm ci in web/"
+  (cd web && npm ci --no-audit --no-fund --loglevel=error) || return 1
+  stamp npm "$key"
+}
+
+setup() {
+  find_python; check_node
+  step "Python packages" make_venv
+  step "npm packages" install_npm
+  step "Chromium" $VENV/python web/build/chromium.py
+  step "wheel" $VENV/python web/build/wheel.py
+}
+site() { setup; step "site" $VENV/python web/build/site.py; }
+
+command=${1:-}; [ $# -eq 0 ] || shift
+case "$command" in
+  setup) setup ;;
+  wheel) setup; ls -l dist/*.whl ;;
+  site) site ;;
+  check) setup; step "check" $VENV/python web/build/check.py ;;
+  test) site; exec $VENV/python web/build/test.py "$@" ;;
+  demo) site; exec $VENV/python web/build/demo.py "$@" ;;
+  serve) site; exec $VENV/cra-wasm serve --dir dist/site "$@" ;;
+  bench) echo "build.sh: bench is not built yet; there is nothing to measure with" >&2; exit 2 ;;
+  clean) rm -rf .build .venv dist web/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis ;;
+  "" | help | -h | --help) usage ;;
+  *) usage >&2; stop "no such command: $command" "choose one of the above" ;;
+esac

@@ -1,0 +1,143 @@
+"""Assemble dist/site, and dist/test-pyodide for pytest-pyodide.
+
+    dist/site/pyodide/   core from npm, standard library and wheels as bytecode, our own pyodide-lock.json
+    dist/site/lib/       what web/build/bundle.mjs makes
+    dist/site/examples/  examples/atlases/*.atlas.json
+    dist/site/           web/static/
+
+Every part is kept by the hash of its inputs, so building again without a change takes a second or two.
+"""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from cache import fail, hash_files, is_fresh, mark_fresh, run, say, sha256, sync_folder
+from pyodide_lock import make_lock
+from settings import (
+    CACHE,
+    DIST,
+    LOCK_INFO,
+    NPM_PYODIDE,
+    PYODIDE_VERSION,
+    ROOT,
+    SITE,
+    TEST_PYODIDE,
+    WEB,
+)
+from wheels import fetch_wheels
+
+CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
+COMPILER = [Path(__file__).with_name(name) for name in ("compile_archive.py", "bytecode.mjs")]
+
+
+def build_site() -> None:
+    check_core()
+    wheel = find_own_wheel()
+    site_wheels = [recompile(path) for path in compile_missing([*fetch_wheels("site"), wheel])]
+    stdlib = NPM_PYODIDE / "python_stdlib.zip"
+    core: dict[str, Path | bytes] = {name: NPM_PYODIDE / name for name in CORE}
+    core["python_stdlib.zip"] = recompile(stdlib)
+    pyodide = {
+        **core,
+        **{path.name: path for path in site_wheels},
+        "pyodide-lock.json": make_lock(site_wheels),
+    }
+
+    # The tests' own wheels stay source: they are imported once a run, and pytest shows their lines.
+    test_wheels = [*site_wheels, *fetch_wheels("test")]
+    test = {**core, **{path.name: path for path in test_wheels}, "pyodide-lock.json": make_lock(test_wheels)}
+    test["pyodide.js"] = (
+        NPM_PYODIDE / "pyodide.js"
+    )  # pytest-pyodide's page and its Node driver ask for this one
+    sync_folder(TEST_PYODIDE, test)
+
+    files: dict[str, Path | bytes] = {f"pyodide/{name}": source for name, source in pyodide.items()}
+    for atlas in sorted((ROOT / "examples" / "atlases").glob("*.atlas.json")):
+        files[f"examples/{atlas.name}"] = atlas
+    static = WEB / "static"
+    files |= {path.relative_to(static).as_posix(): path for path in static.rglob("*") if path.is_file()}
+    written = sync_folder(SITE, files, keep=["lib"])
+    bundle_web()
+    size_bytes = sum(path.stat().st_size for path in SITE.rglob("*") if path.is_file())
+    say(f"dist/site: {written} files changed, {size_bytes / 1e6:.1f} MB in all")
+
+
+def check_core() -> None:
+    """Refuse a core that these settings were not written for: a wrong ABI fails only at run time, and oddly."""
+    package = NPM_PYODIDE / "package.json"
+    if not package.is_file():
+        fail("web/node_modules has no pyodide", "run ./build.sh setup")
+    version = json.loads(package.read_text())["version"]
+    info = json.loads((NPM_PYODIDE / "pyodide-lock.json").read_text())["info"]
+    if version != PYODIDE_VERSION or any(info.get(key) != value for key, value in LOCK_INFO.items()):
+        fail(
+            f"npm's pyodide is {version} with {info}, not {PYODIDE_VERSION} with {LOCK_INFO}",
+            "change web/build/settings.py and requirements/pyodide-*.in together with web/package.json",
+        )
+
+
+def find_own_wheel() -> Path:
+    wheels = sorted(DIST.glob("cra_wasm-*.whl"))
+    if len(wheels) != 1:
+        fail(f"dist/ holds {len(wheels)} cra_wasm wheels, not 1", "run ./build.sh wheel")
+    return wheels[0]
+
+
+def compile_missing(archives: list[Path]) -> list[Path]:
+    """Recompile what the cache lacks, two at a time (each is a Pyodide of its own); return `archives`."""
+    missing = [
+        each for each in [*archives, NPM_PYODIDE / "python_stdlib.zip"] if not compiled_path(each).is_file()
+    ]
+    if missing:
+        say(f"compiling to bytecode inside Pyodide: {', '.join(path.name.split('-')[0] for path in missing)}")
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(recompile, missing))
+    return archives
+
+
+def compiled_path(archive: Path) -> Path:
+    key = hash_files(COMPILER, PYODIDE_VERSION, sha256(archive.read_bytes()))
+    # A pure wheel becomes one for this Python only, and its name says so, as `pyodide py-compile` has it.
+    return CACHE / "bytecode" / key / archive.name.replace("-py2.py3-", "-py3-").replace("-py3-", "-cp314-")
+
+
+def recompile(archive: Path) -> Path:
+    """Return the archive's bytecode twin, made once."""
+    target = compiled_path(archive)
+    if not target.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        home = "/lib/python3.14/site-packages" if archive.suffix == ".whl" else "/lib/python314.zip"
+        run(
+            ["node", COMPILER[1], NPM_PYODIDE, archive, target, home],
+            what=f"compiling {archive.name} inside Pyodide",
+            remedy="a SyntaxError names the file; otherwise run ./build.sh clean, then again",
+        )
+    return target
+
+
+def bundle_web() -> None:
+    """Let web/build/bundle.mjs write dist/site/lib, unless its inputs are those of the last time."""
+    key = hash_files(
+        [WEB / "src", WEB / "build" / "bundle.mjs"],
+        *(
+            sha256((WEB / name).read_bytes())
+            for name in ("package.json", "package-lock.json", "tsconfig.json")
+        ),
+    )
+    if is_fresh("bundle", key) and (SITE / "lib" / "cra-wasm.js").is_file():
+        return
+    say("bundling web/src")
+    run(
+        ["node", WEB / "build" / "bundle.mjs"],
+        cwd=WEB,
+        what="bundling web/src",
+        remedy="the message above names the file; ./build.sh check gives tsc's and eslint's view of it",
+    )
+    mark_fresh("bundle", key)
+
+
+if __name__ == "__main__":
+    build_site()
