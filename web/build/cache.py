@@ -56,8 +56,8 @@ def mark_fresh(stamp: str, key: str) -> None:
 def sync_folder(target: Path, files: Mapping[str, Path | bytes], *, keep: Sequence[str] = ()) -> int:
     """Make `target` hold exactly these files, touching only what differs; return how many were written.
 
-    Written in place and not swapped in: somebody may be serving the folder. Sub-folders named in `keep` belong to
-    another step and are left alone.
+    Written in place and not swapped in: somebody may be serving the folder. Sub-folders named in `keep`
+    belong to another step and are left alone.
     """
     written = 0
     for name, source in files.items():

@@ -12,7 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cache import CACHE, fail, say
+from cache import fail, say
+from settings import CACHE
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PLACES = (
@@ -78,8 +79,8 @@ def main() -> None:
         path = find_chromium()
     if path is None:
         fail(
-            "no Chromium found, and none could be installed",
-            "install one (Debian: apt-get install chromium; macOS: brew install --cask chromium) or set CHROMIUM",
+            "no Chromium found, none could be installed, and CHROMIUM names none",
+            "install one (Debian: apt-get install chromium; macOS: brew install --cask chromium)",
         )
     CACHE.mkdir(exist_ok=True)
     REMEMBERED.write_text(path)

@@ -1,8 +1,8 @@
 """Runs inside Pyodide: turn the .py files of a zip or wheel into the bytecode of this very interpreter.
 
-Pyodide would otherwise compile the standard library and every wheel anew at each boot, which is half of a cold
-start. The .pyc files are "unchecked" (never compared with a source), and dates, modes and the order of entries
-are fixed, so the same input gives the same bytes. bytecode.mjs calls `compile_archive`.
+Pyodide would otherwise compile the standard library and every wheel anew at each boot, which is half of a
+cold start. The .pyc files are "unchecked" (never compared with a source), and dates, modes and the order of
+entries are fixed, so the same input gives the same bytes. bytecode.mjs calls `compile_archive`.
 """
 
 from __future__ import annotations

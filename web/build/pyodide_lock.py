@@ -1,7 +1,7 @@
 """Write pyodide-lock.json: which wheel has which package, its sha256, what it needs and what it can import.
 
-The schema is that of npm's own lock, so that loadPackage, loadPackagesFromImports and micropip all read it. PyPI's
-pyodide-lock tool needs Python 3.12 and refuses the platform tag of Pyodide 314, hence this page.
+The schema is that of npm's own lock, so that loadPackage, loadPackagesFromImports and micropip all read it.
+PyPI's pyodide-lock tool needs Python 3.12 and refuses the platform tag of Pyodide 314, hence this page.
 """
 
 from __future__ import annotations

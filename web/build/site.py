@@ -35,26 +35,17 @@ COMPILER = [Path(__file__).with_name(name) for name in ("compile_archive.py", "b
 
 def build_site() -> None:
     check_core()
-    wheel = find_own_wheel()
-    site_wheels = [recompile(path) for path in compile_missing([*fetch_wheels("site"), wheel])]
     stdlib = NPM_PYODIDE / "python_stdlib.zip"
+    *site_wheels, compiled_stdlib = recompile_all([*fetch_wheels("site"), find_own_wheel(), stdlib])
     core: dict[str, Path | bytes] = {name: NPM_PYODIDE / name for name in CORE}
-    core["python_stdlib.zip"] = recompile(stdlib)
-    pyodide = {
-        **core,
-        **{path.name: path for path in site_wheels},
-        "pyodide-lock.json": make_lock(site_wheels),
-    }
+    core["python_stdlib.zip"] = compiled_stdlib
 
     # The tests' own wheels stay source: they are imported once a run, and pytest shows their lines.
-    test_wheels = [*site_wheels, *fetch_wheels("test")]
-    test = {**core, **{path.name: path for path in test_wheels}, "pyodide-lock.json": make_lock(test_wheels)}
-    test["pyodide.js"] = (
-        NPM_PYODIDE / "pyodide.js"
-    )  # pytest-pyodide's page and its Node driver ask for this one
-    sync_folder(TEST_PYODIDE, test)
+    # pyodide.js is what pytest-pyodide's page and its Node driver ask for.
+    test_core = {**core, "pyodide.js": NPM_PYODIDE / "pyodide.js"}
+    sync_folder(TEST_PYODIDE, with_lock(test_core, [*site_wheels, *fetch_wheels("test")]))
 
-    files: dict[str, Path | bytes] = {f"pyodide/{name}": source for name, source in pyodide.items()}
+    files = {f"pyodide/{name}": source for name, source in with_lock(core, site_wheels).items()}
     for atlas in sorted((ROOT / "examples" / "atlases").glob("*.atlas.json")):
         files[f"examples/{atlas.name}"] = atlas
     static = WEB / "static"
@@ -65,8 +56,13 @@ def build_site() -> None:
     say(f"dist/site: {written} files changed, {size_bytes / 1e6:.1f} MB in all")
 
 
+def with_lock(core: dict[str, Path | bytes], wheels: list[Path]) -> dict[str, Path | bytes]:
+    """Return the files of one Pyodide folder: core, wheels and the lock over these wheels."""
+    return {**core, **{path.name: path for path in wheels}, "pyodide-lock.json": make_lock(wheels)}
+
+
 def check_core() -> None:
-    """Refuse a core that these settings were not written for: a wrong ABI fails only at run time, and oddly."""
+    """Refuse a core that these settings were not written for: a wrong ABI fails at run time, and oddly."""
     package = NPM_PYODIDE / "package.json"
     if not package.is_file():
         fail("web/node_modules has no pyodide", "run ./build.sh setup")
@@ -86,16 +82,13 @@ def find_own_wheel() -> Path:
     return wheels[0]
 
 
-def compile_missing(archives: list[Path]) -> list[Path]:
-    """Recompile what the cache lacks, two at a time (each is a Pyodide of its own); return `archives`."""
-    missing = [
-        each for each in [*archives, NPM_PYODIDE / "python_stdlib.zip"] if not compiled_path(each).is_file()
-    ]
+def recompile_all(archives: list[Path]) -> list[Path]:
+    """Return the archives' bytecode twins, made where the cache lacks them: two at a time, in a Pyodide each."""
+    missing = [path.name.split("-")[0] for path in archives if not compiled_path(path).is_file()]
     if missing:
-        say(f"compiling to bytecode inside Pyodide: {', '.join(path.name.split('-')[0] for path in missing)}")
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(recompile, missing))
-    return archives
+        say(f"compiling to bytecode inside Pyodide: {', '.join(missing)}")
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(recompile, archives))
 
 
 def compiled_path(archive: Path) -> Path:
@@ -120,13 +113,8 @@ def recompile(archive: Path) -> Path:
 
 def bundle_web() -> None:
     """Let web/build/bundle.mjs write dist/site/lib, unless its inputs are those of the last time."""
-    key = hash_files(
-        [WEB / "src", WEB / "build" / "bundle.mjs"],
-        *(
-            sha256((WEB / name).read_bytes())
-            for name in ("package.json", "package-lock.json", "tsconfig.json")
-        ),
-    )
+    names = ("src", "build/bundle.mjs", "package.json", "package-lock.json", "tsconfig.json")
+    key = hash_files(WEB / name for name in names)
     if is_fresh("bundle", key) and (SITE / "lib" / "cra-wasm.js").is_file():
         return
     say("bundling web/src")

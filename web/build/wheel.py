@@ -1,4 +1,4 @@
-"""Build dist/cra_wasm-*.whl and install it into .venv, the way a user gets it: not editable, not the checkout."""
+"""Build dist/cra_wasm-*.whl and install it into .venv the way a user gets it: not editable."""
 
 from __future__ import annotations
 
@@ -9,18 +9,14 @@ from pathlib import Path
 from cache import fail, hash_files, is_fresh, mark_fresh, run, say, sha256
 from settings import DIST, ROOT
 
+PIP_INSTALL = [sys.executable, *"-m pip install --quiet --no-deps --no-index --force-reinstall".split()]
 SIZE_LIMIT_BYTES = 120_000
 """A page downloads the wheel before its first decision."""
 
 
 def build_wheel() -> Path:
     """Build the wheel unless its sources are those of the last time; return its path."""
-    inputs = [
-        ROOT / name
-        for name in ("cra_wasm", "pyproject.toml", "LICENSE", "README.md")
-        if (ROOT / name).exists()
-    ]
-    key = hash_files(inputs)
+    key = hash_files(ROOT / name for name in ("cra_wasm", "pyproject.toml", "LICENSE"))
     wheels = sorted(DIST.glob("cra_wasm-*.whl"))
     if not is_fresh("wheel", key) or len(wheels) != 1:
         say("building the wheel")
@@ -56,23 +52,11 @@ def check_wheel(wheel: Path) -> None:
 
 def install_wheel(wheel: Path) -> None:
     key = sha256(wheel.read_bytes()) + sys.prefix
-    if is_fresh("installed", key) and list(
-        Path(sys.prefix).glob("lib/python*/site-packages/cra_wasm/__init__.py")
-    ):
+    if is_fresh("installed", key) and any(Path(sys.prefix).glob("lib/python*/site-packages/cra_wasm")):
         return
     say(f"installing {wheel.name} into .venv")
     run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--no-index",
-            "--force-reinstall",
-            wheel,
-        ],
+        [*PIP_INSTALL, wheel],
         what=f"installing {wheel.name}",
         remedy="run ./build.sh clean, then again",
     )

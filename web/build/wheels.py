@@ -36,17 +36,17 @@ def fetch_wheels(group: str) -> list[Path]:
 
 
 def download(requirements: Path, folder: Path, *options: str) -> None:
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    where = ["--dest", str(folder), "--requirement", str(requirements)]
     run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-        + ["--python-version", PYTHON_VERSION, *WHEEL_TAGS]
-        + ["--dest", str(folder), "--requirement", str(requirements), *options],
+        [*pip, "--python-version", PYTHON_VERSION, *WHEEL_TAGS, *where, *options],
         what=f"pip download of {requirements.name}",
         remedy="check that pip reaches a package index; versions and hashes are fixed in requirements/",
     )
 
 
 def lock_group(group: str) -> None:
-    """Write the .txt of `group` from its .in: the same versions, with the one hash of the one wheel that fits."""
+    """Write the .txt of `group` from its .in: the same versions, each with the hash of its one wheel."""
     with tempfile.TemporaryDirectory() as folder:
         download(REQUIREMENTS / f"pyodide-{group}.in", Path(folder))
         lines = ["# Made by web/build/wheels.py lock: do not edit.\n"]
