@@ -83,7 +83,7 @@ def find_own_wheel() -> Path:
 
 
 def recompile_all(archives: list[Path]) -> list[Path]:
-    """Return the archives' bytecode twins, made where the cache lacks them: two at a time, in a Pyodide each."""
+    """Return the archives' bytecode twins, made where the cache lacks them: two at a time."""
     missing = [path.name.split("-")[0] for path in archives if not compiled_path(path).is_file()]
     if missing:
         say(f"compiling to bytecode inside Pyodide: {', '.join(missing)}")

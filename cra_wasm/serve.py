@@ -1,0 +1,157 @@
+"""A static file server for the built site: `cra-wasm serve`.
+
+Only for looking at a site and for tests: one folder, GET and HEAD, no TLS, no compression, no byte ranges.
+What it adds to the standard library's is what the site needs anywhere it is hosted: the MIME types without
+which a browser refuses modules and streaming WebAssembly, and a policy under which nothing but this origin is
+reached.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from functools import partial
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from .errors import BackendFailure, InvalidInput
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        # Without wasm-unsafe-eval Pyodide's boot never settles; it lets WebAssembly compile, not eval().
+        "script-src 'self' 'wasm-unsafe-eval'",
+        "worker-src 'self'",
+        "connect-src 'self'",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    # Paths are stable and contents are not: ask each time, and be told 304 when nothing changed.
+    "Cache-Control": "no-cache",
+}
+MIME_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".gz": "application/gzip",
+    ".html": "text/html; charset=utf-8",
+    ".ico": "image/x-icon",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".jsonl": "application/jsonl; charset=utf-8",
+    ".map": "application/json",
+    ".md": "text/markdown; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".ts": "text/plain; charset=utf-8",
+    ".txt": "text/plain; charset=utf-8",
+    ".wasm": "application/wasm",
+    ".whl": "application/zip",
+    ".zip": "application/zip",
+}
+"""Fixed here, because mimetypes also reads the machine's own tables, which have called .js text/plain."""
+
+
+def serve_directory(directory: Path, host: str = "127.0.0.1", port: int = 8420) -> ThreadingHTTPServer:
+    """Return a server on `host` and `port` (0: any free one) for the files under `directory`.
+
+    It is listening and not yet answering: call `serve_forever()`, and `server_close()` at the end. A path
+    that ends in `/` means the index.html in there; there are no listings. What leaves the directory, by `..`
+    or by a symbolic link, is 404 like everything else that is not there. Names that begin with a dot are not
+    given out.
+
+    Raises:
+        InvalidInput: `no_such_directory`, or `invalid_port` outside 0..65535.
+        BackendFailure: `cannot_listen`, when the port is taken or not ours to open.
+    """
+    root = directory.resolve()
+    if not root.is_dir():
+        raise InvalidInput("no_such_directory", f"`{directory}` is no directory; build the site first")
+    if not 0 <= port <= 65535:
+        raise InvalidInput("invalid_port", f"`{port}` is no port; choose one of 0 to 65535")
+    try:
+        return ThreadingHTTPServer((host, port), partial(SiteHandler, root))
+    except OSError as error:
+        message = f"cannot listen on `{host}:{port}` ({error.strerror or error}); try another port"
+        raise BackendFailure("cannot_listen", message, host=host, port=port) from error
+
+
+def find_file(root: Path, url_path: str) -> Path | None:
+    """Return the file under `root` that a request's path names, or None.
+
+    INVARIANT: what comes out lies under `root` after all symbolic links are followed; `root` itself is
+    resolved.
+    """
+    parts = unquote(urlsplit(url_path).path, errors="surrogateescape").split("/")[1:]
+    if parts and parts[-1] == "":
+        parts[-1] = "index.html"
+    if not parts or any(part.startswith(".") or "\\" in part or ":" in part for part in parts):
+        return None
+    try:
+        file = root.joinpath(*parts).resolve()
+        return file if file.is_relative_to(root) and file.is_file() else None
+    except (OSError, RuntimeError, ValueError):  # a name too long, a loop of links, a NUL
+        return None
+
+
+class SiteHandler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    protocol_version = "HTTP/1.1"
+    server_version = "cra-wasm"
+    sys_version = ""
+    timeout = 30
+    """Seconds that an idle kept-alive connection may hold a thread."""
+
+    def __init__(self, root: Path, *args: Any) -> None:
+        self.root = root
+        super().__init__(*args)
+
+    def do_GET(self) -> None:
+        self.answer(with_body=True)
+
+    def do_HEAD(self) -> None:
+        self.answer(with_body=False)
+
+    def answer(self, *, with_body: bool) -> None:
+        file = find_file(self.root, self.path)
+        if file is None:
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return
+        with file.open("rb") as source:
+            status = file.stat()
+            etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
+            if self.headers.get("If-None-Match") == etag:
+                self.send_response(HTTPStatus.NOT_MODIFIED)
+                self.send_header("ETag", etag)
+                self.end_headers()
+                return
+            self.send_response(HTTPStatus.OK)
+            self.send_header("ETag", etag)
+            self.send_header("Content-Type", MIME_TYPES.get(file.suffix, "application/octet-stream"))
+            self.send_header("Content-Length", str(status.st_size))
+            self.end_headers()
+            if with_body:
+                shutil.copyfileobj(source, self.wfile)
+
+    def end_headers(self) -> None:
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
+        super().end_headers()
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Say nothing of what went well: a page load is thirty lines."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        line = (format % args).encode("ascii", "backslashreplace").decode()
+        sys.stderr.write(f"{self.address_string()} {self.requestline!a} {line}\n")
