@@ -1,4 +1,4 @@
-"""Time of canonical_json beside rfc8785 and json.dumps: `python tests/bench/bench_canonical.py`, or in Pyodide.
+"""Times canonical_json, rfc8785 and json.dumps: `python tests/bench/bench_canonical.py`, or in Pyodide.
 
 Prints the best of five rounds in microseconds per call.
 """
@@ -41,7 +41,8 @@ def best_us(write: Callable[[Json], object], value: Json) -> float:
 def main() -> None:
     for name, value in PAYLOADS.items():
         times = [best_us(write, value) for write in (canonical_json, rfc8785.dumps, plain_dumps)]
-        print(f"{name:28} canonical_json {times[0]:5.1f}  rfc8785 {times[1]:5.1f}  json.dumps {times[2]:5.1f} us")
+        own, package, plain = times
+        print(f"{name:28} canonical_json {own:5.1f}  rfc8785 {package:5.1f}  json.dumps {plain:5.1f} us")
 
 
 if __name__ == "__main__":
