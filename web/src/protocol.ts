@@ -116,12 +116,14 @@ export interface SourceMethods {
   drain: { params: { readonly max_events: number }; result: BatchMessage };
   ack: { params: { readonly batch_id: number }; result: boolean };
   redeliver: { params: null; result: readonly BatchMessage[] };
+  /** How many events are not drained yet. */
+  pending: { params: null; result: number };
 }
 
-/** A piece of a stored session: whole lines; `next_sequence` is null at its end. */
-export interface ChunkMessage {
+/** A piece of a stored session: whole lines. `next` is where to read on, null at the end; only the store knows its meaning. */
+export interface StoredChunk {
   readonly bytes: Uint8Array;
-  readonly next_sequence: number | null;
+  readonly next: number | null;
 }
 
 /** What the trace worker answers to the page. */
@@ -130,7 +132,8 @@ export interface TraceMethods {
   flush: { params: null; result: null };
   /** Everything that can be drained is stored; does not report quarantined events as flush does. */
   settle: { params: null; result: null };
-  read: { params: { readonly session_id: string; readonly from_sequence: number }; result: ChunkMessage };
+  /** `position` is 0 at the start, then the last chunk's `next`. */
+  read: { params: { readonly session_id: string; readonly position: number }; result: StoredChunk };
   verify: { params: { readonly session_id: string }; result: VerifyResult };
   sessions: { params: null; result: readonly SessionHead[] };
   statistics: { params: null; result: TraceStatistics };

@@ -1,0 +1,60 @@
+/** cra_wasm.bridge as JavaScript sees it, and how its answers are told from its errors. */
+
+import { CraError } from "./errors.js";
+import type { BatchMessage, BridgeFunction, ErrorBody } from "./protocol.js";
+
+/** An executor as Python calls it: JSON text in, JSON text out. */
+export type BridgeExecutor = (parametersJson: string, callJson: string) => Promise<string>;
+
+export type BatchOrError = BatchMessage | { readonly error: ErrorBody };
+
+type JsonFunctions = { readonly [K in BridgeFunction]: (...args: readonly string[]) => string | Promise<string> };
+
+/** The module proxy. Strings in, JSON text out. */
+export interface Bridge extends JsonFunctions {
+  register_executor(actionId: string, executor: BridgeExecutor): unknown;
+  unregister_executor(actionId: string): unknown;
+  pending_events(): number;
+  drain_traces(maxEvents: number): BatchOrError;
+  ack(batchId: number): boolean;
+  redeliver(): readonly BatchOrError[];
+  close(): void;
+  /** Of the proxy itself: gives it back to Python. */
+  destroy?(): void;
+}
+
+/** What is needed of a running Pyodide. */
+export interface PyodideLike {
+  pyimport(moduleName: string): unknown;
+}
+
+/** Import cra_wasm.bridge. Throws `boot_failed` where the wheel is not installed. */
+export function importBridge(pyodide: PyodideLike): Bridge {
+  try {
+    return pyodide.pyimport("cra_wasm.bridge") as Bridge;
+  } catch (cause) {
+    throw CraError.from(cause, "boot_failed");
+  }
+}
+
+/** Return the batch, or throw the bridge's error. */
+export function checkedBatch(answer: BatchOrError): BatchMessage {
+  if ("error" in answer) throw CraError.fromBody(answer.error);
+  return answer;
+}
+
+/**
+ * Parse a bridge function's answer; throw the CraError when it is one.
+ * An ExecuteResponse has an `error` member too, but never alone: that one is an answer.
+ */
+export function parseAnswer(text: string): unknown {
+  const value: unknown = JSON.parse(text);
+  const body = errorOf(value);
+  if (body !== null) throw CraError.fromBody(body);
+  return value;
+}
+
+function errorOf(value: unknown): ErrorBody | null {
+  if (typeof value !== "object" || value === null || Object.keys(value).length !== 1 || !("error" in value)) return null;
+  return value.error as ErrorBody;
+}

@@ -1,0 +1,71 @@
+/** The hash chain (PROTOCOL 3.2): what is hashed, how a line is written, how the worker hashes it. */
+
+import { createSHA256 } from "hash-wasm";
+
+import { CraError } from "./errors.js";
+
+export const TRACE_VERSION = "1.0";
+
+/** previous_event_hash of sequence 0. */
+export const GENESIS_HASH = "0".repeat(64);
+
+/** An event before it is chained, as the batch carries it. `payload_json` is canonical text, frozen at emit. */
+export interface RawEvent {
+  readonly event_id: string;
+  readonly trace_id: string;
+  readonly span_id: string;
+  readonly parent_span_id: string | null;
+  readonly session_id: string;
+  readonly sequence: number;
+  readonly timestamp: string;
+  readonly event_type: string;
+  readonly payload_json: string;
+}
+
+/** Return the text whose UTF-8 is hashed. Nothing stands between the fields: their formats keep it unambiguous. */
+export function eventPreimage(event: RawEvent, previousEventHash: string): string {
+  return (
+    TRACE_VERSION +
+    event.event_id +
+    event.trace_id +
+    event.span_id +
+    (event.parent_span_id ?? "") +
+    event.session_id +
+    String(event.sequence) +
+    event.timestamp +
+    event.event_type +
+    event.payload_json +
+    previousEventHash
+  );
+}
+
+/**
+ * Return the event's canonical line without LF: the JCS of its twelve fields.
+ * Nothing but the payload can need an escape, because the other fields' formats are checked before.
+ */
+export function eventLine(event: RawEvent, previousEventHash: string, eventHash: string): string {
+  const parent = event.parent_span_id === null ? "null" : `"${event.parent_span_id}"`;
+  return (
+    `{"event_hash":"${eventHash}","event_id":"${event.event_id}","event_type":"${event.event_type}",` +
+    `"parent_span_id":${parent},"payload":${event.payload_json},"previous_event_hash":"${previousEventHash}",` +
+    `"sequence":${event.sequence},"session_id":"${event.session_id}","span_id":"${event.span_id}",` +
+    `"timestamp":"${event.timestamp}","trace_id":"${event.trace_id}","trace_version":"${TRACE_VERSION}"}`
+  );
+}
+
+/** Hashes text's UTF-8 to 64 lower-case hex digits. */
+export type HashText = (text: string) => string;
+
+/**
+ * Return the hasher of `algorithm`. One instance is re-used for every event: awaiting WebCrypto once per event costs
+ * more than the hash itself and never lets the worker's event loop run.
+ *
+ * Rejects with `unknown_algorithm`.
+ */
+export async function createHasher(algorithm: string): Promise<HashText> {
+  if (algorithm !== "sha256") {
+    throw new CraError("unknown_algorithm", `no hash algorithm \`${algorithm}\` here, use sha256`);
+  }
+  const hasher = await createSHA256();
+  return (text) => hasher.init().update(text).digest("hex");
+}

@@ -1,0 +1,278 @@
+/** createCra: the resolver in one worker, its traces in another, and a typed client here. */
+
+import type {
+  ApprovalDecision,
+  Cra,
+  CraOptions,
+  Deadlines,
+  ExecuteOptions,
+  Executor,
+  ExecutorCall,
+  ResolveOptions,
+  SessionOptions,
+} from "./api.js";
+import { parseAnswer } from "./bridge.js";
+import { Channel } from "./channel.js";
+import { CraError } from "./errors.js";
+import type {
+  ActionExplanation,
+  Approval,
+  AtlasSummary,
+  ExecuteResponse,
+  JsonObject,
+  Resolution,
+  ResolverStatistics,
+  SessionEnd,
+  SessionEndReason,
+  SessionHead,
+  Statistics,
+  TraceEvent,
+  VerifyResult,
+} from "./model.js";
+import { folderUrl, startWorker } from "./platform.js";
+import type { WorkerHandle } from "./platform.js";
+import type { BridgeFunction, PageMethods, ResolverMethods, ResolverNotes } from "./protocol.js";
+import { BOOT_STEPS } from "./pyodide-host.js";
+import { DEFAULT_DEADLINES, TraceClient } from "./traces.js";
+
+type ResolverChannel = Channel<ResolverMethods, PageMethods, ResolverNotes>;
+
+/**
+ * Boot the resolver and the trace store. Rejects with `boot_failed`, `worker_dead`, `deadline_exceeded` or the store's
+ * error; nothing is left running then.
+ */
+export async function createCra(options: CraOptions = {}): Promise<Cra> {
+  return await CraClient.boot(options);
+}
+
+class CraClient implements Cra {
+  readonly #executors = new Map<string, Executor>();
+  readonly #deadlines: Deadlines;
+  readonly #worker: WorkerHandle;
+  readonly #resolver: ResolverChannel;
+  readonly #traces: TraceClient;
+  #closing: Promise<void> | null = null;
+
+  private constructor(worker: WorkerHandle, control: MessagePort, traces: TraceClient, options: CraOptions) {
+    this.#worker = worker;
+    this.#traces = traces;
+    this.#deadlines = { ...DEFAULT_DEADLINES, ...options.deadlines };
+    this.#resolver = new Channel<ResolverMethods, PageMethods, ResolverNotes>(control, {
+      peer: "resolver",
+      handlers: {
+        run_executor: ({ action_id, parameters_json, call_json }) =>
+          this.#run(action_id, parameters_json, call_json),
+      },
+      notes: {
+        progress: (step) => {
+          options.onProgress?.(step);
+        },
+      },
+    });
+    worker.onDeath((error) => {
+      this.#resolver.fail(error);
+    });
+  }
+
+  static async boot(options: CraOptions): Promise<CraClient> {
+    const site = await folderUrl(options.baseUrl ?? new URL("..", import.meta.url));
+    const deadlines = { ...DEFAULT_DEADLINES, ...options.deadlines };
+    const batches = new MessageChannel();
+    const control = new MessageChannel();
+    const worker = await startWorker(new URL("lib/resolver.worker.js", site), "resolver");
+    worker.connect({ kind: "connect", control: control.port2, traces: batches.port1 });
+    let traces: TraceClient;
+    try {
+      traces = await TraceClient.start(site, batches.port2, options, deadlines);
+    } catch (cause) {
+      await worker.terminate();
+      control.port1.close();
+      throw cause;
+    }
+    const client = new CraClient(worker, control.port1, traces, options);
+    try {
+      const pyodideUrl = new URL("pyodide/", site).href;
+      await client.#resolver.call("boot", { pyodideUrl }, deadlines.bootMs);
+    } catch (cause) {
+      await client.#release();
+      throw cause;
+    }
+    options.onProgress?.({ step: "ready", done: BOOT_STEPS, total: BOOT_STEPS });
+    return client;
+  }
+
+  async loadAtlas(atlas: string | JsonObject): Promise<AtlasSummary> {
+    return (await this.#ask("load_atlas", [textOf(atlas)])) as AtlasSummary;
+  }
+
+  async unloadAtlas(atlasId: string): Promise<void> {
+    await this.#ask("unload_atlas", [atlasId]);
+  }
+
+  async listAtlases(): Promise<readonly AtlasSummary[]> {
+    return (await this.#ask("list_atlases", [])) as readonly AtlasSummary[];
+  }
+
+  async createSession({ agentId, goal }: SessionOptions): Promise<string> {
+    const created = (await this.#ask("create_session", [agentId, goal])) as { readonly session_id: string };
+    return created.session_id;
+  }
+
+  async endSession(sessionId: string, reason: SessionEndReason = "completed"): Promise<SessionEnd> {
+    return (await this.#ask("end_session", [sessionId, reason])) as SessionEnd;
+  }
+
+  async resolve(options: ResolveOptions): Promise<Resolution> {
+    const { sessionId, goal, riskTier = "low" } = options;
+    const more = present({
+      required_capabilities: options.requiredCapabilities,
+      context_hints: options.contextHints,
+      atlas_ids: options.atlasIds,
+      context: options.context,
+    });
+    return (await this.#ask("resolve", [sessionId, goal, riskTier, more])) as Resolution;
+  }
+
+  async resolveRequest(request: string | JsonObject): Promise<JsonObject> {
+    return (await this.#ask("resolve_request", [textOf(request)])) as JsonObject;
+  }
+
+  async execute(options: ExecuteOptions): Promise<ExecuteResponse> {
+    const request = present({
+      session_id: options.sessionId,
+      resolution_id: options.resolutionId,
+      action_id: options.actionId,
+      parameters: options.parameters,
+      idempotency_key: options.idempotencyKey,
+    });
+    return (await this.#ask("execute", [request], this.#deadlines.executeMs)) as ExecuteResponse;
+  }
+
+  async registerExecutor(actionId: string, executor: Executor): Promise<void> {
+    const before = this.#executors.get(actionId);
+    this.#executors.set(actionId, executor);
+    try {
+      const params = { action_id: actionId, deadline_ms: this.#deadlines.executeMs };
+      await this.#resolver.call("register_executor", params, this.#deadlines.callMs);
+    } catch (cause) {
+      if (before === undefined) this.#executors.delete(actionId);
+      else this.#executors.set(actionId, before);
+      throw cause;
+    }
+  }
+
+  async unregisterExecutor(actionId: string): Promise<void> {
+    await this.#resolver.call("unregister_executor", { action_id: actionId }, this.#deadlines.callMs);
+    this.#executors.delete(actionId);
+  }
+
+  async listApprovals(sessionId = ""): Promise<readonly Approval[]> {
+    return (await this.#ask("list_approvals", [sessionId])) as readonly Approval[];
+  }
+
+  async decideApproval(decision: ApprovalDecision): Promise<JsonObject> {
+    const request = present({
+      approval_id: decision.approvalId,
+      granted: decision.granted,
+      approver: decision.approver,
+      reason: decision.reason,
+      expires_in_seconds: decision.expiresInSeconds,
+      uses: decision.uses,
+    });
+    return (await this.#ask("decide_approval", [request])) as JsonObject;
+  }
+
+  async emit(
+    sessionId: string,
+    eventType: string,
+    payload: JsonObject,
+  ): Promise<{ readonly event_id: string; readonly sequence: number }> {
+    const emitted = await this.#ask("emit", [sessionId, eventType, textOf(payload)]);
+    return emitted as { readonly event_id: string; readonly sequence: number };
+  }
+
+  async explain(options: {
+    readonly sessionId: string;
+    readonly resolutionId: string;
+  }): Promise<readonly ActionExplanation[]> {
+    return (await this.#ask("explain", [options.resolutionId, options.sessionId])) as readonly ActionExplanation[];
+  }
+
+  flush(): Promise<void> {
+    return this.#traces.flush();
+  }
+
+  traces(sessionId: string): AsyncIterable<TraceEvent> {
+    return this.#traces.traces(sessionId);
+  }
+
+  verify(sessionId: string): Promise<VerifyResult> {
+    return this.#traces.verify(sessionId);
+  }
+
+  exportJsonl(sessionId: string): Promise<Uint8Array<ArrayBuffer>> {
+    return this.#traces.exportJsonl(sessionId);
+  }
+
+  sessions(): Promise<readonly SessionHead[]> {
+    return this.#traces.sessions();
+  }
+
+  async statistics(): Promise<Statistics> {
+    const [resolver, traces] = await Promise.all([this.#ask("statistics", []), this.#traces.statistics()]);
+    return { resolver: resolver as ResolverStatistics, traces };
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  /** What is pending is stored first; everything is released even if that fails, and then the failure is told. */
+  async #close(): Promise<void> {
+    try {
+      if (this.#resolver.failure === null) await this.#traces.flush();
+    } finally {
+      await this.#release();
+    }
+  }
+
+  async #release(): Promise<void> {
+    this.#executors.clear();
+    await this.#traces.release();
+    try {
+      await this.#resolver.call("close", null, this.#deadlines.callMs);
+    } catch (cause) {
+      // Gone or stuck: ending its thread frees what close would have freed.
+      if (!(cause instanceof CraError)) throw cause;
+    } finally {
+      this.#resolver.close();
+      await this.#worker.terminate();
+    }
+  }
+
+  async #ask(name: BridgeFunction, args: readonly string[], deadlineMs = this.#deadlines.callMs): Promise<unknown> {
+    return parseAnswer(await this.#resolver.call("bridge", { name, args }, deadlineMs));
+  }
+
+  /** Serve an execute: the executor's result as JSON text. */
+  async #run(actionId: string, parametersJson: string, callJson: string): Promise<string> {
+    const executor = this.#executors.get(actionId);
+    if (executor === undefined) throw new CraError("executor_failed", `no executor for \`${actionId}\` here`);
+    try {
+      const result = await executor(JSON.parse(parametersJson) as JsonObject, JSON.parse(callJson) as ExecutorCall);
+      return JSON.stringify(result ?? null);
+    } catch (cause) {
+      throw CraError.from(cause, "executor_failed");
+    }
+  }
+}
+
+function textOf(value: string | JsonObject): string {
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+/** JSON text of the members that are there: absent ones are not sent, so that Python's defaults hold. */
+function present(members: Readonly<Record<string, unknown>>): string {
+  return JSON.stringify(members);
+}

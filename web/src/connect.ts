@@ -1,0 +1,52 @@
+/** connectTraces: the same trace worker for hosts that run their own Pyodide. */
+
+import type { TraceConnection, TraceOptions } from "./api.js";
+import { importBridge } from "./bridge.js";
+import type { PyodideLike } from "./bridge.js";
+import { folderUrl } from "./platform.js";
+import { TraceSource } from "./source.js";
+import { DEFAULT_DEADLINES, TraceClient } from "./traces.js";
+
+/**
+ * Store what the host's own `cra_wasm.bridge` emits. `pyodide` has the cra-wasm wheel installed; it may run on the page
+ * or in a worker. The bridge has one consumer: connect once, and close before connecting again. `close` stores what is
+ * pending and leaves Python as it is.
+ *
+ * Rejects with `boot_failed` where the wheel is missing, or with the store's error.
+ */
+export async function connectTraces(pyodide: PyodideLike, options: TraceOptions = {}): Promise<TraceConnection> {
+  const bridge = importBridge(pyodide);
+  const site = await folderUrl(options.baseUrl ?? new URL("..", import.meta.url));
+  const deadlines = { ...DEFAULT_DEADLINES, ...options.deadlines };
+  const { port1, port2 } = new MessageChannel();
+  const source = new TraceSource(port1, bridge);
+  const release = (): void => {
+    source.close();
+    bridge.destroy?.();
+  };
+  let client: TraceClient;
+  try {
+    client = await TraceClient.start(site, port2, options, deadlines);
+  } catch (cause) {
+    release();
+    throw cause;
+  }
+  let closing: Promise<void> | null = null;
+  const close = async (): Promise<void> => {
+    try {
+      await client.flush();
+    } finally {
+      await client.release();
+      release();
+    }
+  };
+  return {
+    flush: () => client.flush(),
+    traces: (sessionId) => client.traces(sessionId),
+    verify: (sessionId) => client.verify(sessionId),
+    exportJsonl: (sessionId) => client.exportJsonl(sessionId),
+    sessions: () => client.sessions(),
+    statistics: () => client.statistics(),
+    close: () => (closing ??= close()),
+  };
+}

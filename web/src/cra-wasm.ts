@@ -1,0 +1,10 @@
+/** The public module: everything that a page, a Node script or a notebook may rely on. */
+
+export { createCra } from "./client.js";
+export { connectTraces } from "./connect.js";
+export { CraError } from "./errors.js";
+export { verifyTrace } from "./verify.js";
+export type * from "./api.js";
+export type * from "./model.js";
+export type { PyodideLike } from "./bridge.js";
+export type { BootProgress, StorageKind } from "./protocol.js";

@@ -1,0 +1,17 @@
+/** Chooses the store. */
+
+import { CraError } from "./errors.js";
+import { isNode } from "./platform.js";
+import type { StorageKind } from "./protocol.js";
+import { FileStore } from "./store-file.js";
+import { IndexedDbStore } from "./store-indexeddb.js";
+import { MemoryStore } from "./store-memory.js";
+import type { TraceStore } from "./store.js";
+
+/** Open the store of `kind`. Rejects with `unknown_storage` where this platform has no such store. */
+export async function openStore(kind: StorageKind, databaseName: string): Promise<TraceStore> {
+  if (kind === "memory") return new MemoryStore();
+  if (kind === "file" && isNode) return await FileStore.open(databaseName);
+  if (kind === "indexeddb" && typeof indexedDB === "object") return await IndexedDbStore.open(databaseName);
+  throw new CraError("unknown_storage", `no storage \`${kind}\` here, use indexeddb, file (Node) or memory`);
+}

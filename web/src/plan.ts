@@ -1,0 +1,196 @@
+/**
+ * The writer's rule (PROTOCOL 3.5): which lines of a batch join their chain, which are stored already, which cannot.
+ *
+ * A plan is made from heads that may be stale; the store's compare-and-swap finds that out, and a new plan is made.
+ */
+
+import { groupBytes, groupEvents } from "./batch.js";
+import { eventLine, eventPreimage, GENESIS_HASH } from "./chain.js";
+import type { HashText, RawEvent } from "./chain.js";
+import { UUID } from "./formats.js";
+import type { QuarantineNotice, SessionHead } from "./model.js";
+import type { BatchGroup, BatchMessage } from "./protocol.js";
+import type { BatchWrite, ExpectedHead, QuarantineRecord, Segment, TraceStore } from "./store.js";
+
+/** What one batch becomes. */
+export interface Plan {
+  readonly write: BatchWrite;
+  readonly appended: number;
+  readonly skipped: number;
+}
+
+type Reason = QuarantineNotice["reason"];
+
+const NIL_UUID = "00000000-0000-0000-0000-000000000000";
+
+/** Session ends and approvals are decisions of people and ends of chains: they are made durable against power loss. */
+const STRICT_EVENT = /^(?:session\.ended|approval\.[a-z_]+)$/;
+
+const encoder = new TextEncoder();
+
+/** Plans batches. Remembers which sessions were stopped, because nothing can follow a line that did not join. */
+export class Planner {
+  readonly #store: TraceStore;
+  readonly #hash: HashText;
+  readonly #stopped: Map<string, Reason>;
+
+  constructor(store: TraceStore, hash: HashText, stopped: Map<string, Reason>) {
+    this.#store = store;
+    this.#hash = hash;
+    this.#stopped = stopped;
+  }
+
+  /** Plan against the store's own heads. Everything before this batch must be stored. */
+  async plan(batch: BatchMessage): Promise<Plan> {
+    const heads = new Map<string, SessionHead | null>();
+    for (const { session_id } of batch.groups) {
+      if (UUID.test(session_id)) heads.set(session_id, await this.#store.head(session_id));
+    }
+    const draft = new Draft(heads);
+    for (const group of batch.groups) await this.#planGroup(batch, group, draft);
+    return draft.plan();
+  }
+
+  /**
+   * Plan against remembered heads while the batch before is still being stored; null when any group does more than
+   * append, which only the store itself can judge.
+   */
+  planAppends(batch: BatchMessage, remembered: ReadonlyMap<string, SessionHead>): Plan | null {
+    const draft = new Draft(new Map(remembered));
+    for (const group of batch.groups) {
+      const head = draft.head(group.session_id);
+      if (head?.next_sequence !== group.first_sequence || this.#obstacle(group) !== null) return null;
+      const events = groupEvents(groupBytes(batch, group), group);
+      if (events === null) return null;
+      draft.append(group.session_id, events, this.#hash, 0);
+    }
+    return draft.plan();
+  }
+
+  #obstacle(group: BatchGroup): Reason | null {
+    const stopped = this.#stopped.get(group.session_id);
+    if (stopped !== undefined) return stopped;
+    return group.algorithm === "sha256" ? null : "unknown_algorithm";
+  }
+
+  async #planGroup(batch: BatchMessage, group: BatchGroup, draft: Draft): Promise<void> {
+    const bytes = groupBytes(batch, group);
+    const events = groupEvents(bytes, group);
+    const first = events?.[0];
+    if (first === undefined || events === null) {
+      draft.quarantine(group, null, bytes, "bad_batch");
+      return;
+    }
+    const next = draft.head(group.session_id)?.next_sequence ?? 0;
+    const obstacle = this.#obstacle(group) ?? (group.first_sequence > next ? "sequence_gap" : null);
+    if (obstacle !== null) {
+      draft.quarantine(group, first.event_id, bytes, obstacle);
+      return;
+    }
+    const known = await this.#knownPrefix(group, events, next);
+    const rest = events.slice(known);
+    // What is left starts at a number that is taken: by another event.
+    if ((rest[0]?.sequence ?? next) < next) draft.quarantine(group, first.event_id, bytes, "session_forked");
+    else draft.append(group.session_id, rest, this.#hash, known);
+  }
+
+  /** Count the events at the group's start that are stored already, byte for byte. */
+  async #knownPrefix(group: BatchGroup, events: readonly RawEvent[], next: number): Promise<number> {
+    const to = Math.min(next, group.first_sequence + events.length);
+    if (group.first_sequence >= to) return 0;
+    const stored = await this.#store.lines(group.session_id, group.first_sequence, to);
+    let known = 0;
+    for (const line of stored) {
+      const event = events[known];
+      if (event === undefined || !this.#isStoredAs(event, line)) break;
+      known += 1;
+    }
+    return known;
+  }
+
+  /** Chain the event where the stored line stands: the same event there gives the same bytes. */
+  #isStoredAs(event: RawEvent, line: string): boolean {
+    const { previous_event_hash: previous } = JSON.parse(line) as { readonly previous_event_hash: string };
+    return eventLine(event, previous, this.#hash(eventPreimage(event, previous))) === line;
+  }
+}
+
+/** A plan in the making. */
+class Draft {
+  readonly #expected = new Map<string, ExpectedHead>();
+  readonly #heads: Map<string, SessionHead | null>;
+  readonly #changed = new Set<string>();
+  readonly #segments: Segment[] = [];
+  readonly #quarantine: QuarantineRecord[] = [];
+  #strict = false;
+  #appended = 0;
+  #skipped = 0;
+
+  constructor(heads: Map<string, SessionHead | null>) {
+    this.#heads = heads;
+  }
+
+  /** Where the session's chain will stand; the first look is what the store must still have. */
+  head(sessionId: string): SessionHead | null {
+    const head = this.#heads.get(sessionId) ?? null;
+    if (!this.#expected.has(sessionId)) this.#expected.set(sessionId, { session_id: sessionId, head });
+    return head;
+  }
+
+  /** Chain `events` to the session; `skipped` more before them are stored already. */
+  append(sessionId: string, events: readonly RawEvent[], hash: HashText, skipped: number): void {
+    this.#skipped += skipped;
+    const [first] = events;
+    const last = events.at(-1);
+    if (first === undefined || last === undefined) return;
+    let previous = this.head(sessionId)?.head_hash ?? GENESIS_HASH;
+    let text = "";
+    for (const event of events) {
+      const digest = hash(eventPreimage(event, previous));
+      text += `${eventLine(event, previous, digest)}\n`;
+      previous = digest;
+      if (STRICT_EVENT.test(event.event_type)) this.#strict = true;
+    }
+    this.#segments.push({
+      session_id: sessionId,
+      first_sequence: first.sequence,
+      count: events.length,
+      bytes: encoder.encode(text),
+    });
+    this.#heads.set(sessionId, {
+      session_id: sessionId,
+      next_sequence: last.sequence + 1,
+      head_hash: previous,
+      ended: last.event_type === "session.ended",
+    });
+    this.#changed.add(sessionId);
+    this.#appended += events.length;
+  }
+
+  quarantine(group: BatchGroup, eventId: string | null, lines: Uint8Array<ArrayBuffer>, reason: Reason): void {
+    this.#quarantine.push({
+      // A group that cannot be read may carry anything as its id: keys and file names take nothing but a UUID.
+      session_id: UUID.test(group.session_id) ? group.session_id : NIL_UUID,
+      first_sequence: group.first_sequence,
+      count: group.count,
+      reason,
+      event_id: eventId ?? NIL_UUID,
+      lines,
+    });
+  }
+
+  plan(): Plan {
+    const heads = [...this.#changed].map((id) => this.#heads.get(id)).filter((head) => head !== null && head !== undefined);
+    return {
+      write: {
+        expected: [...this.#expected.values()],
+        segments: this.#segments,
+        heads,
+        quarantine: this.#quarantine,
+        durability: this.#strict ? "strict" : "relaxed",
+      },
+      appended: this.#appended,
+      skipped: this.#skipped,
+    };
+  }
+}

@@ -1,0 +1,103 @@
+/** All that differs between a browser and Node, in one place. The same bundles load in both. */
+
+import type { Worker as NodeWorker } from "node:worker_threads";
+
+import { CraError, messageOf } from "./errors.js";
+import type { ConnectMessage, StorageKind } from "./protocol.js";
+
+/** True in Node's main thread and in its worker threads. */
+export const isNode: boolean = typeof process === "object" && typeof process.versions.node === "string";
+
+export const defaultStorage: StorageKind = isNode ? "file" : "indexeddb";
+
+/** A started worker, before its channels are connected. */
+export interface WorkerHandle {
+  /** Hand over the worker's channels; the only message on its own port. */
+  connect(message: ConnectMessage): void;
+  /** Call `listener` when the worker's script cannot run (any more). */
+  onDeath(listener: (error: CraError) => void): void;
+  terminate(): Promise<void>;
+}
+
+/** Start a module worker. A script that cannot be loaded is told by onDeath. */
+export async function startWorker(url: URL, name: string): Promise<WorkerHandle> {
+  return isNode ? await startNodeWorker(url, name) : startBrowserWorker(url, name);
+}
+
+async function startNodeWorker(url: URL, name: string): Promise<WorkerHandle> {
+  const threads = await import("node:worker_threads");
+  const worker: NodeWorker = new threads.Worker(url, { name });
+  const transfers = (message: ConnectMessage): never[] => [message.control, message.traces] as unknown as never[];
+  return {
+    connect: (message) => {
+      worker.postMessage(message, transfers(message));
+    },
+    onDeath: (listener) => {
+      worker.on("error", (cause) => {
+        listener(dead(name, messageOf(cause)));
+      });
+      worker.on("exit", () => {
+        listener(dead(name, "it ended"));
+      });
+    },
+    terminate: async () => {
+      await worker.terminate();
+    },
+  };
+}
+
+function startBrowserWorker(url: URL, name: string): WorkerHandle {
+  const worker = new Worker(url, { type: "module", name });
+  return {
+    connect: (message) => {
+      worker.postMessage(message, [message.control, message.traces]);
+    },
+    onDeath: (listener) => {
+      worker.addEventListener("error", (event) => {
+        listener(dead(name, event.message || `\`${url.pathname}\` could not be loaded`));
+      });
+    },
+    terminate: () => {
+      worker.terminate();
+      return Promise.resolve();
+    },
+  };
+}
+
+function dead(name: string, why: string): CraError {
+  return new CraError("worker_dead", `the ${name} is gone: ${why}`);
+}
+
+/** Inside a worker: wait for its channels. Must run before the script's first turn ends, or the message is lost. */
+export async function receiveChannels(): Promise<ConnectMessage> {
+  if (isNode) {
+    const { parentPort } = await import("node:worker_threads");
+    return new Promise((resolve) => parentPort?.once("message", resolve));
+  }
+  return new Promise((resolve) => {
+    globalThis.addEventListener(
+      "message",
+      (event: MessageEvent<ConnectMessage>) => {
+        resolve(event.data);
+      },
+      { once: true },
+    );
+  });
+}
+
+/** Return `base` as the URL of a folder. Relative ones are meant from the page, or from Node's working directory. */
+export async function folderUrl(base: string | URL): Promise<URL> {
+  const text = base instanceof URL ? base.href : base;
+  const folder = text.endsWith("/") ? text : `${text}/`;
+  if (!isNode) return new URL(folder, globalThis.location.href);
+  if (/^[a-z][a-z0-9+.-]+:/i.test(folder)) return new URL(folder);
+  const { pathToFileURL } = await import("node:url");
+  return pathToFileURL(folder);
+}
+
+/** Return what loadPyodide takes as `indexURL`: a path in Node, an address in browsers. */
+export async function pyodideIndex(folder: URL): Promise<string> {
+  if (folder.protocol !== "file:") return folder.href;
+  const { fileURLToPath } = await import("node:url");
+  return fileURLToPath(folder);
+}

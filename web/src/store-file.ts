@@ -1,0 +1,248 @@
+/**
+ * Traces as files, for Node: one `<session_id>.trace.jsonl` per session, fsynced, readable by any tool.
+ *
+ * The head is the last line. A torn last line, left by a crash inside a write that was never acknowledged, is cut back
+ * when the writer next appends; readers only stop before it. One process writes a folder: two would have to agree on a
+ * lock first, and a file that grew by another's hand is noticed by its size.
+ */
+
+import type * as Fs from "node:fs/promises";
+
+import { joinBytes, splitLines } from "./bytes.js";
+import { CraError } from "./errors.js";
+import { checkedSessionId, HASH, UUID } from "./formats.js";
+import type { SessionHead } from "./model.js";
+import type { StoredChunk } from "./protocol.js";
+import { sameHead } from "./store.js";
+import type { BatchWrite, QuarantineRecord, Segment, TraceStore } from "./store.js";
+
+const SUFFIX = ".trace.jsonl";
+const LF = 10;
+const TAIL_BYTES = 64 * 1024;
+
+/** A session's file as this store last saw it. */
+interface KnownFile {
+  readonly size: number;
+  readonly head: SessionHead;
+}
+
+export class FileStore implements TraceStore {
+  readonly name = "file";
+  readonly #fs: typeof Fs;
+  readonly #folder: string;
+  readonly #known = new Map<string, KnownFile>();
+  #closed = false;
+
+  private constructor(fs: typeof Fs, folder: string) {
+    this.#fs = fs;
+    this.#folder = folder;
+  }
+
+  /** Open `folder`, made when absent. */
+  static async open(folder: string): Promise<FileStore> {
+    // Loaded here and not at the top, so that the bundle loads in browsers too.
+    const fs = await import("node:fs/promises");
+    const store = new FileStore(fs, folder);
+    await store.#run(() => fs.mkdir(store.#quarantineFolder, { recursive: true }));
+    return store;
+  }
+
+  head(sessionId: string): Promise<SessionHead | null> {
+    return this.#run(() => this.#head(checkedSessionId(sessionId)));
+  }
+
+  sessions(): Promise<readonly SessionHead[]> {
+    return this.#run(async () => {
+      const names = (await this.#fs.readdir(this.#folder)).filter((name) => name.endsWith(SUFFIX)).sort();
+      const ids = names.map((name) => name.slice(0, -SUFFIX.length)).filter((id) => UUID.test(id));
+      const heads: SessionHead[] = [];
+      for (const id of ids) {
+        const head = await this.#head(id);
+        if (head !== null) heads.push(head);
+      }
+      return heads;
+    });
+  }
+
+  commit(write: BatchWrite): Promise<boolean> {
+    return this.#run(async () => {
+      for (const { session_id, head } of write.expected) {
+        if (!sameHead(await this.#head(checkedSessionId(session_id)), head)) return false;
+      }
+      const created = write.segments.some((segment) => !this.#known.has(segment.session_id));
+      for (const segment of write.segments) {
+        const head = write.heads.find(({ session_id }) => session_id === segment.session_id);
+        if (head !== undefined) await this.#append(segment, head);
+      }
+      if (created) await this.#syncFolder(this.#folder);
+      for (const record of write.quarantine) await this.#keep(record);
+      return true;
+    });
+  }
+
+  read(sessionId: string, position: number, maxBytes: number): Promise<StoredChunk> {
+    return this.#run(async () => {
+      const path = this.#path(checkedSessionId(sessionId));
+      // One long line may not fit: the buffer grows until it does.
+      for (let wanted = maxBytes; ; wanted *= 2) {
+        const bytes = await this.#bytes(path, position, wanted);
+        const end = bytes.lastIndexOf(LF) + 1;
+        const atEnd = bytes.length < wanted;
+        if (end === 0 && !atEnd) continue;
+        return { bytes: joinBytes([bytes.subarray(0, end)]), next: atEnd ? null : position + end };
+      }
+    });
+  }
+
+  lines(sessionId: string, from: number, to: number): Promise<readonly string[]> {
+    return this.#run(async () => {
+      const bytes = await this.#fs.readFile(this.#path(checkedSessionId(sessionId)));
+      return splitLines(bytes).slice(from, to);
+    });
+  }
+
+  quarantined(): Promise<readonly QuarantineRecord[]> {
+    return this.#run(async () => {
+      const records: QuarantineRecord[] = [];
+      for (const name of (await this.#fs.readdir(this.#quarantineFolder)).sort()) {
+        if (!name.endsWith(".json")) continue;
+        const text = await this.#fs.readFile(`${this.#quarantineFolder}/${name}`, "utf8");
+        const record = JSON.parse(text) as Omit<QuarantineRecord, "lines"> & { readonly lines: string };
+        records.push({ ...record, lines: new TextEncoder().encode(record.lines) });
+      }
+      return records;
+    });
+  }
+
+  close(): Promise<void> {
+    this.#closed = true;
+    return Promise.resolve();
+  }
+
+  get #quarantineFolder(): string {
+    return `${this.#folder}/quarantine`;
+  }
+
+  #path(sessionId: string): string {
+    return `${this.#folder}/${sessionId}${SUFFIX}`;
+  }
+
+  async #head(sessionId: string): Promise<SessionHead | null> {
+    const path = this.#path(sessionId);
+    const size = await this.#size(path);
+    if (size === 0) return null;
+    const known = this.#known.get(sessionId);
+    if (known?.size === size) return known.head;
+    const tail = await this.#lastLine(path, size);
+    if (tail === null) return null;
+    const head = headOfLine(sessionId, tail.line);
+    this.#known.set(sessionId, { size: tail.end, head });
+    return head;
+  }
+
+  /** Return the last whole line and where it ends, or null when there is none. */
+  async #lastLine(path: string, size: number): Promise<{ line: string; end: number } | null> {
+    for (let wanted = TAIL_BYTES; ; wanted *= 2) {
+      const start = Math.max(0, size - wanted);
+      const bytes = await this.#bytes(path, start, size - start);
+      const last = bytes.lastIndexOf(LF);
+      const before = last <= 0 ? -1 : bytes.lastIndexOf(LF, last - 1);
+      if (before === -1 && start > 0) continue;
+      if (last === -1) return null;
+      return { line: new TextDecoder().decode(bytes.subarray(before + 1, last)), end: start + last + 1 };
+    }
+  }
+
+  async #append(segment: Segment, head: SessionHead): Promise<void> {
+    const path = this.#path(segment.session_id);
+    const end = this.#known.get(segment.session_id)?.size ?? 0;
+    const file = await this.#fs.open(path, this.#fs.constants.O_RDWR | this.#fs.constants.O_CREAT, 0o600);
+    try {
+      const { size } = await file.stat();
+      const tail = size > end ? await this.#bytes(path, end, size - end) : new Uint8Array();
+      if (tail.includes(LF)) throw new CraError("store_failed", `\`${path}\` grew by another hand, close that writer`);
+      // Cuts a torn line, also one that a failed earlier try of this very append left.
+      await file.truncate(end);
+      const { bytesWritten } = await file.write(segment.bytes, 0, segment.bytes.length, end);
+      if (bytesWritten !== segment.bytes.length) throw new CraError("store_failed", "the disk took a part only");
+      await file.datasync();
+      this.#known.set(segment.session_id, { size: end + segment.bytes.length, head });
+    } finally {
+      await file.close();
+    }
+  }
+
+  async #keep(record: QuarantineRecord): Promise<void> {
+    const name = `${checkedSessionId(record.session_id)}.${record.first_sequence}.${checkedSessionId(record.event_id)}`;
+    const path = `${this.#quarantineFolder}/${name}.json`;
+    const file = await this.#fs.open(`${path}.part`, "w", 0o600);
+    try {
+      await file.writeFile(JSON.stringify({ ...record, lines: new TextDecoder().decode(record.lines) }));
+      await file.datasync();
+    } finally {
+      await file.close();
+    }
+    await this.#fs.rename(`${path}.part`, path);
+    await this.#syncFolder(this.#quarantineFolder);
+  }
+
+  /** Make names durable, not only contents. Not every platform lets a folder be synced. */
+  async #syncFolder(folder: string): Promise<void> {
+    if (process.platform === "win32") return;
+    const handle = await this.#fs.open(folder, "r");
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async #size(path: string): Promise<number> {
+    try {
+      return (await this.#fs.stat(path)).size;
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === "ENOENT") return 0;
+      throw cause;
+    }
+  }
+
+  async #bytes(path: string, position: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
+    if ((await this.#size(path)) === 0) return new Uint8Array();
+    const file = await this.#fs.open(path, "r");
+    try {
+      const buffer = new Uint8Array(length);
+      let filled = 0;
+      while (filled < length) {
+        const { bytesRead } = await file.read(buffer, filled, length - filled, position + filled);
+        if (bytesRead === 0) break;
+        filled += bytesRead;
+      }
+      return buffer.subarray(0, filled);
+    } finally {
+      await file.close();
+    }
+  }
+
+  async #run<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#closed) throw new CraError("store_closed", "the trace store is closed");
+    try {
+      return await work();
+    } catch (cause) {
+      throw CraError.from(cause, "store_failed");
+    }
+  }
+}
+
+/** Read a head out of a session's last line. A whole line that is no event of it is damage, never cut in silence. */
+function headOfLine(sessionId: string, line: string): SessionHead {
+  try {
+    const event = JSON.parse(line) as Readonly<Record<string, unknown>>;
+    const { sequence, event_hash: hash } = event;
+    if (event["session_id"] !== sessionId || typeof hash !== "string" || !HASH.test(hash)) throw new TypeError();
+    if (typeof sequence !== "number" || !Number.isSafeInteger(sequence)) throw new TypeError();
+    const ended = event["event_type"] === "session.ended";
+    return { session_id: sessionId, next_sequence: sequence + 1, head_hash: hash, ended };
+  } catch {
+    throw new CraError("store_corrupt", `the last line of session \`${sessionId}\` is no event, verify its file`);
+  }
+}

@@ -1,0 +1,187 @@
+/**
+ * Traces in IndexedDB: segments of JSONL bytes next to the sessions' heads.
+ *
+ * One record per segment, not per event: measured 80-130,000 events/s against 7-11,000.
+ */
+
+import { openDB } from "idb";
+import type { DBSchema, IDBPDatabase } from "idb";
+
+import { joinBytes, splitLines } from "./bytes.js";
+import { CraError } from "./errors.js";
+import type { SessionHead } from "./model.js";
+import type { StoredChunk } from "./protocol.js";
+import { sameHead } from "./store.js";
+import type { BatchWrite, QuarantineRecord, Segment, TraceStore } from "./store.js";
+
+interface TraceSchema extends DBSchema {
+  segments: { key: [session_id: string, first_sequence: number]; value: Segment };
+  heads: { key: string; value: SessionHead };
+  quarantine: { key: [session_id: string, first_sequence: number, event_id: string]; value: QuarantineRecord };
+}
+
+const VERSION = 1;
+const STORES = ["segments", "heads", "quarantine"] as const;
+
+/** Segments that one read fetches at most: bounds the memory of a read, not its result. */
+const SEGMENTS_PER_READ = 64;
+
+export class IndexedDbStore implements TraceStore {
+  readonly name = "indexeddb";
+  readonly #databaseName: string;
+  /** One promise for all callers, so that two calls at once open one connection. */
+  #database: Promise<IDBPDatabase<TraceSchema>> | null = null;
+  #closed = false;
+
+  private constructor(databaseName: string) {
+    this.#databaseName = databaseName;
+  }
+
+  /** Open or create the database. Rejects with `store_failed`. */
+  static async open(databaseName: string): Promise<IndexedDbStore> {
+    const store = new IndexedDbStore(databaseName);
+    await store.#run(() => Promise.resolve());
+    return store;
+  }
+
+  head(sessionId: string): Promise<SessionHead | null> {
+    return this.#run(async (database) => (await database.get("heads", sessionId)) ?? null);
+  }
+
+  sessions(): Promise<readonly SessionHead[]> {
+    return this.#run((database) => database.getAll("heads"));
+  }
+
+  commit(write: BatchWrite): Promise<boolean> {
+    return this.#run(async (database) => {
+      const transaction = database.transaction(STORES, "readwrite", { durability: write.durability });
+      // `done` rejects on abort too: on a full disk no request's error fires. It is awaited below in every case, but
+      // may reject before that.
+      const done = transaction.done.then(
+        () => null,
+        (cause: unknown) => ({ cause }),
+      );
+      try {
+        const heads = transaction.objectStore("heads");
+        const stored = await Promise.all(write.expected.map(({ session_id }) => heads.get(session_id)));
+        if (!write.expected.every(({ head }, index) => sameHead(stored[index] ?? null, head))) {
+          transaction.abort();
+          await done;
+          return false;
+        }
+        // INVARIANT: nothing but this transaction's requests is awaited in here, and a put that throws aborts the rest.
+        for (const segment of write.segments) void transaction.objectStore("segments").add(segment).catch(ignoredHere);
+        for (const head of write.heads) void heads.put(head).catch(ignoredHere);
+        for (const record of write.quarantine) {
+          void transaction.objectStore("quarantine").put(record).catch(ignoredHere);
+        }
+        transaction.commit();
+      } catch (cause) {
+        abortQuietly(transaction);
+        await done;
+        throw cause;
+      }
+      const failure = await done;
+      if (failure !== null) throw failure.cause;
+      return true;
+    });
+  }
+
+  read(sessionId: string, position: number, maxBytes: number): Promise<StoredChunk> {
+    return this.#run(async (database) => {
+      const segments = await database.getAll("segments", segmentsFrom(sessionId, position), SEGMENTS_PER_READ);
+      const taken: Uint8Array[] = [];
+      let size = 0;
+      let next = position;
+      for (const segment of segments) {
+        if (size > 0 && size + segment.bytes.length > maxBytes) break;
+        taken.push(segment.bytes);
+        size += segment.bytes.length;
+        next = segment.first_sequence + segment.count;
+      }
+      const atEnd = taken.length === segments.length && segments.length < SEGMENTS_PER_READ;
+      return { bytes: joinBytes(taken), next: atEnd ? null : next };
+    });
+  }
+
+  lines(sessionId: string, from: number, to: number): Promise<readonly string[]> {
+    return this.#run(async (database) => {
+      const all = await database.getAll("segments", IDBKeyRange.bound([sessionId, 0], [sessionId, to], false, true));
+      const wanted = all.filter((segment) => segment.first_sequence + segment.count > from);
+      const first = wanted[0]?.first_sequence ?? from;
+      return wanted.flatMap((segment) => splitLines(segment.bytes)).slice(from - first, to - first);
+    });
+  }
+
+  quarantined(): Promise<readonly QuarantineRecord[]> {
+    return this.#run((database) => database.getAll("quarantine"));
+  }
+
+  close(): Promise<void> {
+    this.#closed = true;
+    this.#disconnect();
+    return Promise.resolve();
+  }
+
+  /** Run `work` on the open database; every failure leaves as a CraError. */
+  async #run<T>(work: (database: IDBPDatabase<TraceSchema>) => Promise<T>): Promise<T> {
+    if (this.#closed) throw new CraError("store_closed", "the trace store is closed");
+    try {
+      return await work(await this.#connect());
+    } catch (cause) {
+      throw CraError.from(cause, "store_failed");
+    }
+  }
+
+  /** A connection that failed, was lost or given up is opened again by the next call. */
+  #connect(): Promise<IDBPDatabase<TraceSchema>> {
+    this.#database ??= this.#open().catch((cause: unknown) => {
+      this.#database = null;
+      throw cause;
+    });
+    return this.#database;
+  }
+
+  #open(): Promise<IDBPDatabase<TraceSchema>> {
+    return openDB<TraceSchema>(this.#databaseName, VERSION, {
+      upgrade(database) {
+        database.createObjectStore("segments", { keyPath: ["session_id", "first_sequence"] });
+        database.createObjectStore("heads", { keyPath: "session_id" });
+        database.createObjectStore("quarantine", { keyPath: ["session_id", "first_sequence", "event_id"] });
+      },
+      // Another tab deletes the database or brings a newer version: holding on would block it for ever.
+      blocking: () => {
+        this.#disconnect();
+      },
+      terminated: () => {
+        this.#database = null;
+      },
+    });
+  }
+
+  #disconnect(): void {
+    const database = this.#database;
+    this.#database = null;
+    database?.then((opened) => {
+      opened.close();
+    }, ignoredHere);
+  }
+}
+
+/** Array keys sort after every number, so [id, []] ends the id's range. */
+function segmentsFrom(sessionId: string, sequence: number): IDBKeyRange {
+  return IDBKeyRange.bound([sessionId, sequence], [sessionId, []]);
+}
+
+/** A failed request fails its transaction, and that is what the caller hears. */
+function ignoredHere(): undefined {
+  return undefined;
+}
+
+function abortQuietly(transaction: { abort(): void }): void {
+  try {
+    transaction.abort();
+  } catch {
+    // It is over already; `done` tells how.
+  }
+}

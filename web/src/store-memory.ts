@@ -1,0 +1,67 @@
+/** A store that lives and dies with its worker. For tests, and for pages that must leave nothing behind. */
+
+import type { SessionHead } from "./model.js";
+import type { StoredChunk } from "./protocol.js";
+import { sameHead } from "./store.js";
+import type { BatchWrite, QuarantineRecord, Segment, TraceStore } from "./store.js";
+import { joinBytes, splitLines } from "./bytes.js";
+
+export class MemoryStore implements TraceStore {
+  readonly name = "memory";
+  readonly #segments = new Map<string, Segment[]>();
+  readonly #heads = new Map<string, SessionHead>();
+  readonly #quarantine = new Map<string, QuarantineRecord>();
+
+  head(sessionId: string): Promise<SessionHead | null> {
+    return Promise.resolve(this.#heads.get(sessionId) ?? null);
+  }
+
+  sessions(): Promise<readonly SessionHead[]> {
+    const heads = [...this.#heads.values()];
+    return Promise.resolve(heads.sort((left, right) => (left.session_id < right.session_id ? -1 : 1)));
+  }
+
+  commit(write: BatchWrite): Promise<boolean> {
+    const unchanged = write.expected.every(({ session_id, head }) =>
+      sameHead(this.#heads.get(session_id) ?? null, head),
+    );
+    if (!unchanged) return Promise.resolve(false);
+    for (const segment of write.segments) {
+      const stored = this.#segments.get(segment.session_id);
+      if (stored === undefined) this.#segments.set(segment.session_id, [segment]);
+      else stored.push(segment);
+    }
+    for (const head of write.heads) this.#heads.set(head.session_id, head);
+    for (const record of write.quarantine) {
+      this.#quarantine.set(`${record.session_id} ${record.first_sequence} ${record.event_id}`, record);
+    }
+    return Promise.resolve(true);
+  }
+
+  read(sessionId: string, position: number, maxBytes: number): Promise<StoredChunk> {
+    const segments = this.#segments.get(sessionId) ?? [];
+    const taken: Uint8Array[] = [];
+    let size = 0;
+    let next = position;
+    for (const segment of segments.slice(position)) {
+      if (size > 0 && size + segment.bytes.length > maxBytes) break;
+      taken.push(segment.bytes);
+      size += segment.bytes.length;
+      next += 1;
+    }
+    return Promise.resolve({ bytes: joinBytes(taken), next: next < segments.length ? next : null });
+  }
+
+  lines(sessionId: string, from: number, to: number): Promise<readonly string[]> {
+    const all = (this.#segments.get(sessionId) ?? []).flatMap((segment) => splitLines(segment.bytes));
+    return Promise.resolve(all.slice(from, to));
+  }
+
+  quarantined(): Promise<readonly QuarantineRecord[]> {
+    return Promise.resolve([...this.#quarantine.values()]);
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}

@@ -1,0 +1,68 @@
+/** Where chained traces are kept. One contract for IndexedDB, files and memory. */
+
+import type { QuarantineNotice, SessionHead } from "./model.js";
+import type { StorageKind, StoredChunk } from "./protocol.js";
+
+/** One drained batch's lines of one session: JSONL bytes, one record of the store. */
+export interface Segment {
+  readonly session_id: string;
+  readonly first_sequence: number;
+  readonly count: number;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** Lines that could not join their chain, as the batch carried them, kept for a person to look at. */
+export interface QuarantineRecord extends QuarantineNotice {
+  /** The first line's; with session_id and first_sequence it is the key, so that a redelivery is kept once. */
+  readonly event_id: string;
+  readonly lines: Uint8Array<ArrayBuffer>;
+}
+
+/** What the writer saw of a session: null where the store had none. */
+export interface ExpectedHead {
+  readonly session_id: string;
+  readonly head: SessionHead | null;
+}
+
+/** relaxed survives a killed process; strict is for power loss too. */
+export type Durability = "relaxed" | "strict";
+
+/** One batch, ready to store. */
+export interface BatchWrite {
+  /** The compare of the compare-and-swap, for every session of the batch. */
+  readonly expected: readonly ExpectedHead[];
+  readonly segments: readonly Segment[];
+  readonly heads: readonly SessionHead[];
+  readonly quarantine: readonly QuarantineRecord[];
+  readonly durability: Durability;
+}
+
+/**
+ * Stores segments, heads and quarantined lines. Errors reject with `store_failed`, `store_closed` or `store_corrupt`.
+ */
+export interface TraceStore {
+  readonly name: StorageKind;
+  /** Where the session's chain stands, or null when the store does not know it. */
+  head(sessionId: string): Promise<SessionHead | null>;
+  /** Every session, by id (ids are in the order of their time). */
+  sessions(): Promise<readonly SessionHead[]>;
+  /**
+   * Store the batch when every head is still the expected one. Resolves to false, with nothing stored, when one is not.
+   * Resolves only when it is durable. INVARIANT: compare and swap happen in one transaction (files: under one writer,
+   * where a crash may leave some sessions of a batch stored; its redelivery completes it).
+   */
+  commit(write: BatchWrite): Promise<boolean>;
+  /** Whole lines from `position` (0, then the chunk's `next`) on; `maxBytes` may be exceeded by one segment or line. */
+  read(sessionId: string, position: number, maxBytes: number): Promise<StoredChunk>;
+  /** The stored lines with from <= sequence < to, without LF. */
+  lines(sessionId: string, from: number, to: number): Promise<readonly string[]>;
+  quarantined(): Promise<readonly QuarantineRecord[]>;
+  /** Idempotent. */
+  close(): Promise<void>;
+}
+
+/** Tell whether two heads are the same state of a chain. */
+export function sameHead(left: SessionHead | null, right: SessionHead | null): boolean {
+  if (left === null || right === null) return left === right;
+  return left.next_sequence === right.next_sequence && left.head_hash === right.head_hash;
+}

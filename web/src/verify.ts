@@ -1,0 +1,141 @@
+/** The strict verifier of a session's trace (PROTOCOL 3.4). It reads bytes and trusts nothing. */
+
+import { joinBytes } from "./bytes.js";
+import { canonicalize, hasDuplicateKey } from "./canonical.js";
+import { createHasher, eventLine, eventPreimage, GENESIS_HASH, TRACE_VERSION } from "./chain.js";
+import type { HashText, RawEvent } from "./chain.js";
+import { EVENT_TYPE, HASH, TIMESTAMP, UUID } from "./formats.js";
+import type { VerifyError, VerifyResult } from "./model.js";
+
+const LF = 10;
+
+/** A line that passed every check of its own; only its place in the chain is open. */
+interface ReadEvent extends RawEvent {
+  readonly previous_event_hash: string;
+  readonly event_hash: string;
+}
+
+/**
+ * Verify a trace given as chunks of its bytes, cut anywhere.
+ *
+ * The result names the first bad event; what comes after it is not read. It rejects only where the source of the chunks
+ * does. Warning `truncated`: the last event is not session.ended, so later events may be missing.
+ */
+export async function verifyTrace(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<VerifyResult> {
+  const verifier = new ChainVerifier(await createHasher("sha256"));
+  let rest = new Uint8Array();
+  for await (const chunk of chunks) {
+    const bytes = rest.length === 0 ? chunk : joinBytes([rest, chunk]);
+    let start = 0;
+    for (let end = bytes.indexOf(LF); end !== -1; end = bytes.indexOf(LF, start)) {
+      if (!verifier.check(bytes.subarray(start, end))) return verifier.result();
+      start = end + 1;
+    }
+    rest = bytes.slice(start);
+  }
+  if (rest.length > 0) verifier.check(rest);
+  return verifier.result();
+}
+
+/** Checks a session's lines one by one. */
+export class ChainVerifier {
+  readonly #hash: HashText;
+  // Fatal: bytes that are no UTF-8 must not turn into something that hashes. A byte order mark stays and fails.
+  readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  #last: ReadEvent | null = null;
+  #events = 0;
+  #error: VerifyError | null = null;
+
+  constructor(hash: HashText) {
+    this.#hash = hash;
+  }
+
+  /** Check the next line (without its LF); false when it, or one before it, is bad. */
+  check(line: Uint8Array): boolean {
+    if (this.#error !== null) return false;
+    const event = this.#read(line);
+    this.#error = typeof event === "string" ? event : this.#fault(event);
+    if (this.#error !== null || typeof event === "string") return false;
+    this.#last = event;
+    this.#events += 1;
+    return true;
+  }
+
+  result(): VerifyResult {
+    const warnings = this.#error === null && this.#last?.event_type !== "session.ended" ? ["truncated"] : [];
+    return {
+      valid: this.#error === null,
+      events: this.#events,
+      error: this.#error,
+      error_at: this.#error === null ? null : this.#events,
+      head: this.#last?.event_hash ?? null,
+      warnings,
+    };
+  }
+
+  #read(line: Uint8Array): ReadEvent | "bad_field" | "duplicate_key" {
+    let text: string;
+    let value: unknown;
+    try {
+      text = this.#decoder.decode(line);
+      value = JSON.parse(text);
+    } catch {
+      return "bad_field";
+    }
+    return readEvent(value, text) ?? (hasDuplicateKey(text) ? "duplicate_key" : "bad_field");
+  }
+
+  #fault(event: ReadEvent): VerifyError | null {
+    const previous = this.#last;
+    if (previous === null) {
+      if (event.sequence !== 0 || event.previous_event_hash !== GENESIS_HASH) return "bad_genesis";
+    } else {
+      if (event.session_id !== previous.session_id) return "bad_field";
+      if (event.sequence !== previous.sequence + 1) return "sequence_gap";
+      if (event.previous_event_hash !== previous.event_hash) return "chain_broken";
+    }
+    return this.#hash(eventPreimage(event, event.previous_event_hash)) === event.event_hash ? null : "hash_mismatch";
+  }
+}
+
+/** Return the event when `text` is its canonical line and every field has its format, else null. */
+function readEvent(value: unknown, text: string): ReadEvent | null {
+  if (!isObject(value) || value["trace_version"] !== TRACE_VERSION) return null;
+  const { parent_span_id: parent, sequence } = value;
+  const payloadJson = canonicalPayload(value["payload"]);
+  if (typeof sequence !== "number" || !Number.isSafeInteger(sequence) || sequence < 0) return null;
+  const event = {
+    event_id: matching(value["event_id"], UUID),
+    trace_id: matching(value["trace_id"], UUID),
+    span_id: matching(value["span_id"], UUID),
+    parent_span_id: parent === null ? null : matching(parent, UUID),
+    session_id: matching(value["session_id"], UUID),
+    sequence,
+    timestamp: matching(value["timestamp"], TIMESTAMP),
+    event_type: matching(value["event_type"], EVENT_TYPE),
+    payload_json: payloadJson,
+    previous_event_hash: matching(value["previous_event_hash"], HASH),
+    event_hash: matching(value["event_hash"], HASH),
+  };
+  // What is missing or has another format is "" here; a thirteenth field cannot give the text back.
+  if (Object.values(event).includes("")) return null;
+  return eventLine(event, event.previous_event_hash, event.event_hash) === text ? event : null;
+}
+
+function matching(value: unknown, format: RegExp): string {
+  return typeof value === "string" && format.test(value) ? value : "";
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** Return the payload's canonical text, or "" when it has none. It stands one level below its line's own object. */
+function canonicalPayload(payload: unknown): string {
+  if (!isObject(payload)) return "";
+  try {
+    return canonicalize(payload, 1);
+  } catch {
+    return "";
+  }
+}

@@ -1,0 +1,266 @@
+/**
+ * The trace writer: drain, hash and chain, store, acknowledge.
+ *
+ * INVARIANT: a batch is acknowledged only after the store said that it is durable, and kept here until then.
+ * While one batch is being stored the next is drained and hashed, so at most two are in flight, which is also the most
+ * that the buffer gives away.
+ */
+
+import { CraError } from "./errors.js";
+import type { HashText } from "./chain.js";
+import type { QuarantineNotice, SessionHead, TraceStatistics } from "./model.js";
+import { Planner } from "./plan.js";
+import type { Plan } from "./plan.js";
+import type { BatchMessage } from "./protocol.js";
+import type { TraceStore } from "./store.js";
+
+/** Where batches come from: the resolver's side of the channel. */
+export interface BatchSource {
+  drain(maxEvents: number): Promise<BatchMessage>;
+  ack(batchId: number): Promise<boolean>;
+  redeliver(): Promise<readonly BatchMessage[]>;
+  pending(): Promise<number>;
+}
+
+/** Time, injected so that tests need not wait. */
+export interface WriterClock {
+  /** Call `work` in `delayMs`; returns what cancels it. */
+  after(delayMs: number, work: () => void): () => void;
+}
+
+export interface WriterOptions {
+  readonly source: BatchSource;
+  readonly store: TraceStore;
+  readonly hash: HashText;
+  readonly clock: WriterClock;
+  /** Told of everything that could not be stored as it should, as it happens. */
+  readonly onProblem: (problem: CraError, notice: QuarantineNotice | null) => void;
+}
+
+/** What is not durable is at most this old (PROTOCOL 3.5). */
+export const DRAIN_INTERVAL_MS = 250;
+
+/** Events per batch: at 1,000 a transaction, strict durability costs 4 %; hashing them takes under 10 ms. */
+export const BATCH_EVENTS = 1_000;
+
+const BACK_OFF_MS = [250, 500, 1_000, 2_000, 5_000, 10_000] as const;
+const REMEMBERED_HEADS = 4_096;
+const NOTICES_KEPT = 100;
+
+/** A swap that fails this often is no race but a store that does not hold what it says. */
+const MAX_SWAP_TRIES = 100;
+
+export class TraceWriter {
+  readonly #options: WriterOptions;
+  readonly #planner: Planner;
+  readonly #stopped = new Map<string, QuarantineNotice["reason"]>();
+  readonly #heads = new Map<string, SessionHead>();
+  /** Drained and not acknowledged, oldest first. */
+  readonly #held: BatchMessage[] = [];
+  readonly #notices: QuarantineNotice[] = [];
+  readonly #counts = { batches_stored: 0, events_stored: 0, events_skipped: 0, events_quarantined: 0, retries: 0 };
+  #unreported: QuarantineNotice[] = [];
+  #turn: Promise<void> = Promise.resolve();
+  /** False while the source may have batches in flight that are not held here. */
+  #inStep = false;
+  #failures = 0;
+  #lastError: CraError | null = null;
+  #cancelTimer: (() => void) | null = null;
+  #waking = false;
+  #closed = false;
+
+  constructor(options: WriterOptions) {
+    this.#options = options;
+    this.#planner = new Planner(options.store, options.hash, this.#stopped);
+  }
+
+  /** Take over what an earlier writer left un-acknowledged and drain from now on. Errors are told and retried. */
+  start(): void {
+    this.wake();
+  }
+
+  /** Drain now instead of at the next interval. */
+  wake(): void {
+    // One that waits for its turn serves all who ask before it starts. A store that refuses is not asked more often.
+    if (this.#waking || this.#closed || this.#failures > 0) return;
+    this.#background();
+  }
+
+  /**
+   * Store everything that was pending before the call. Rejects with the store's or the source's error; what was drained
+   * stays held and is tried again. Does not tell of quarantined events: `flush` does.
+   */
+  async settle(): Promise<void> {
+    if (this.#closed) throw new CraError("closed", "the trace writer is closed");
+    await this.#inTurn(() => this.#pump());
+  }
+
+  /** As `settle`; rejects too when events since the last flush could not join their chain. */
+  async flush(): Promise<void> {
+    await this.settle();
+    const notices = this.#unreported;
+    this.#unreported = [];
+    const [first] = notices;
+    if (first === undefined) return;
+    const code = first.reason === "session_forked" ? "session_forked" : "traces_quarantined";
+    throw new CraError(code, "events could not join their chain and stand in the quarantine", { sessions: notices });
+  }
+
+  statistics(): TraceStatistics {
+    const error = this.#lastError;
+    return {
+      state: this.#closed ? "closed" : this.#failures > 0 ? "backing_off" : "running",
+      store: this.#options.store.name,
+      ...this.#counts,
+      quarantined: [...this.#notices],
+      last_error: error === null ? null : { code: error.code, message: error.message },
+    };
+  }
+
+  /** Stop draining; what runs is waited for. Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#cancelTimer?.();
+    await this.#turn;
+  }
+
+  /** One pump that nobody waits for: its failure is in the statistics and was told. */
+  #background(): void {
+    this.#waking = true;
+    this.#inTurn(() => {
+      this.#waking = false;
+      return this.#closed ? Promise.resolve() : this.#pump();
+    }).catch(() => undefined);
+  }
+
+  /** Run after everything before it is done: there is one pump at a time. The timer starts anew behind it. */
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const result = this.#turn
+      .then(() => {
+        this.#cancelTimer?.();
+        return work();
+      })
+      .then(
+        () => {
+          this.#failures = 0;
+          this.#lastError = null;
+        },
+        (cause: unknown) => {
+          throw this.#failed(cause);
+        },
+      )
+      .finally(() => {
+        this.#schedule();
+      });
+    this.#turn = result.catch(() => undefined);
+    return result;
+  }
+
+  #schedule(): void {
+    if (this.#closed) return;
+    const step = Math.min(this.#failures, BACK_OFF_MS.length) - 1;
+    this.#cancelTimer = this.#options.clock.after(BACK_OFF_MS[step] ?? DRAIN_INTERVAL_MS, () => {
+      this.#background();
+    });
+  }
+
+  async #pump(): Promise<void> {
+    // What is held is older than anything whose delivery was lost, so it goes first, also when the source is gone.
+    await this.#storeHeld();
+    if (!this.#inStep) {
+      this.#held.push(...(await this.#options.source.redeliver()));
+      this.#inStep = true;
+      await this.#storeHeld();
+    }
+    // A bound, so that a flush ends also while events keep coming.
+    const wanted = await this.#options.source.pending();
+    let storing: Promise<void> = Promise.resolve();
+    try {
+      for (let drained = 0; drained < wanted; ) {
+        const batch = await this.#drain();
+        if (batch.count === 0) break;
+        drained += batch.count;
+        const early = this.#planner.planAppends(batch, this.#heads);
+        if (early !== null) this.#remember(early);
+        await storing;
+        storing = this.#store(batch, early ?? (await this.#planner.plan(batch)));
+        // Heard below or in the next round; without this a failure during the next drain counts as unhandled.
+        storing.catch(() => undefined);
+      }
+    } finally {
+      await storing;
+    }
+  }
+
+  async #storeHeld(): Promise<void> {
+    for (const batch of [...this.#held]) await this.#store(batch, await this.#planner.plan(batch));
+  }
+
+  async #drain(): Promise<BatchMessage> {
+    try {
+      const batch = await this.#options.source.drain(BATCH_EVENTS);
+      if (batch.count > 0) this.#held.push(batch);
+      return batch;
+    } catch (cause) {
+      // The batch may have been drained and its reply lost: ask for it again.
+      this.#inStep = false;
+      throw cause;
+    }
+  }
+
+  /** Store, then acknowledge. A head that moved under the plan gives a new plan. */
+  async #store(batch: BatchMessage, plan: Plan): Promise<void> {
+    let current = plan;
+    for (let tries = 1; !(await this.#options.store.commit(current.write)); tries += 1) {
+      if (tries === MAX_SWAP_TRIES) throw new CraError("store_failed", "the store's heads do not hold still");
+      current = await this.#planner.plan(batch);
+    }
+    this.#remember(current);
+    this.#count(current);
+    this.#held.splice(0, this.#held.length, ...this.#held.filter((held) => held !== batch));
+    try {
+      await this.#options.source.ack(batch.batch_id);
+    } catch {
+      // It is durable all the same, and what follows it must become so, even if the source is gone. If it is not, it
+      // redelivers this batch, which is then found to be stored.
+      this.#inStep = false;
+    }
+  }
+
+  #remember(plan: Plan): void {
+    for (const head of plan.write.heads) this.#heads.set(head.session_id, head);
+    // Forgetting one costs a look into the store.
+    for (const id of this.#heads.keys()) {
+      if (this.#heads.size <= REMEMBERED_HEADS) break;
+      this.#heads.delete(id);
+    }
+  }
+
+  #count(plan: Plan): void {
+    this.#counts.batches_stored += 1;
+    this.#counts.events_stored += plan.appended;
+    this.#counts.events_skipped += plan.skipped;
+    for (const { session_id, first_sequence, count, reason } of plan.write.quarantine) {
+      const notice: QuarantineNotice = { session_id, first_sequence, count, reason };
+      this.#stopped.set(session_id, reason);
+      this.#counts.events_quarantined += count;
+      this.#notices.push(notice);
+      this.#notices.splice(0, this.#notices.length - NOTICES_KEPT);
+      this.#unreported.push(notice);
+      const message = `${count} events of session \`${session_id}\` could not join its chain and are quarantined`;
+      this.#options.onProblem(new CraError(reason, message), notice);
+    }
+  }
+
+  #failed(cause: unknown): CraError {
+    const error = CraError.from(cause, "store_failed");
+    const repeated = this.#lastError?.code;
+    this.#failures += 1;
+    this.#counts.retries += 1;
+    this.#lastError = error;
+    // Heads that were remembered ahead of a batch that failed are not the store's.
+    this.#heads.clear();
+    if (!this.#closed && repeated !== error.code) this.#options.onProblem(error, null);
+    return error;
+  }
+}
