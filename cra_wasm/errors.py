@@ -29,9 +29,7 @@ class CRAError(Exception):
         details: further JSON values.
     """
 
-    def __init__(
-        self, code: str, message: str, *, pointer: str | None = None, **details: Json
-    ) -> None:
+    def __init__(self, code: str, message: str, *, pointer: str | None = None, **details: Json) -> None:
         super().__init__(message)
         self.code = code
         self.message = message

@@ -6,8 +6,8 @@ argument typed here. `cra_wasm.testing` has a public fake of each port.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 from .errors import Json
 from .model.event import TraceEvent
@@ -35,14 +35,6 @@ class IdSource(Protocol):
         RFC 9562 UUIDv7 whose time is `wall_ns`.
         """
         ...
-
-
-class Lock(Protocol):
-    """A context manager that one thread holds at a time."""
-
-    def __enter__(self) -> object: ...
-
-    def __exit__(self, *exc: object) -> object: ...
 
 
 class StorageBackend(Protocol):
@@ -95,12 +87,6 @@ class StorageBackend(Protocol):
     def close(self) -> None:
         """Release files and connections. Calling it again does nothing."""
         ...
-
-
-SyncExecutor: TypeAlias = Callable[[dict[str, Json]], Json]
-AsyncExecutor: TypeAlias = Callable[[dict[str, Json]], Awaitable[Json]]
-Executor: TypeAlias = SyncExecutor | AsyncExecutor
-"""What runs an allowed action: parameters in, a JSON value out. An exception is `action.failed`."""
 
 
 class Drive(Protocol):

@@ -1,0 +1,21 @@
+"""Limits of everything that comes from outside, in one place (PROTOCOL 0.3)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAX_GOAL_CHARS: Final = 10_000
+MAX_AGENT_ID_CHARS: Final = 255
+MAX_HINTS: Final = 100
+MAX_REQUIRED_CAPABILITIES: Final = 100
+MAX_TEXT_BYTES: Final = 16 * 1024 * 1024
+"""Largest atlas or request that is read."""
+
+MAX_PAYLOAD_CHARS: Final = 1_000_000
+"""Largest canonical payload of one event, and largest parameters or result of an action."""
+
+MAX_JSON_DEPTH: Final = 64
+"""Deepest nesting of arrays and objects in anything that is read."""
+
+MAX_CANDIDATES: Final = 20_000
+"""Most actions of all loaded atlases together: one resolve must fit the ids of one block and the buffer."""

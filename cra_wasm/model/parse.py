@@ -1,0 +1,144 @@
+"""JSON text into a model, with every finding as a JSON Pointer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from ..errors import InvalidInput, Json
+from .limits import MAX_JSON_DEPTH, MAX_TEXT_BYTES
+
+Model = TypeVar("Model", bound=BaseModel)
+
+MAX_FINDINGS: Final = 100
+"""Most findings that one error carries; `details["findings_total"]` has the number of all."""
+
+
+def pointer_of(path: Sequence[str | int]) -> str:
+    """Return the JSON Pointer (RFC 6901) of a path of keys and indexes; "" is the whole document."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+class _DuplicateKey(ValueError):
+    """Two members of one object have the same name."""
+
+
+def _without_duplicates(members: list[tuple[str, Json]]) -> dict[str, Json]:
+    found = dict(members)
+    if len(found) != len(members):
+        names = [name for name, _ in members]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _DuplicateKey(twice)
+    return found
+
+
+def _refuse_constant(name: str) -> Json:
+    raise ValueError(f"`{name}` is not JSON")
+
+
+def check_depth(value: Json, *, code: str, limit: int = MAX_JSON_DEPTH) -> None:
+    """Refuse a value that nests deeper than `limit` arrays and objects.
+
+    Raises:
+        InvalidInput: with that code and the pointer of the first value that is too deep.
+    """
+    stack: list[tuple[Json, tuple[str | int, ...]]] = [(value, ())]
+    while stack:
+        item, path = stack.pop()
+        if not isinstance(item, dict | list):
+            continue
+        if len(path) >= limit:
+            raise InvalidInput(code, f"nests deeper than {limit} levels", pointer=pointer_of(path))
+        members = item.items() if isinstance(item, dict) else enumerate(item)
+        stack.extend((child, (*path, key)) for key, child in members)
+
+
+def parse_json(text: str | bytes, *, code: str) -> Json:
+    """Read JSON text: UTF-8, no duplicate member names, no NaN, at most 16 MiB and 64 levels.
+
+    Raises:
+        InvalidInput: with the given code; `line` and `column` where the text is broken.
+    """
+    if len(text) > MAX_TEXT_BYTES:
+        raise InvalidInput(code, f"is larger than {MAX_TEXT_BYTES} bytes", pointer="")
+    try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8")
+        value = json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
+    except _DuplicateKey as error:
+        raise InvalidInput(code, f"the member `{error}` stands twice in one object", pointer="") from None
+    except json.JSONDecodeError as error:
+        raise InvalidInput(
+            code,
+            f"is not JSON: {error.msg} at line {error.lineno} column {error.colno}",
+            pointer="",
+            line=error.lineno,
+            column=error.colno,
+        ) from None
+    except RecursionError:
+        raise InvalidInput(code, f"nests deeper than {MAX_JSON_DEPTH} levels", pointer="") from None
+    except ValueError as error:
+        raise InvalidInput(code, f"is not JSON: {error}", pointer="") from None
+    check_depth(value, code=code)
+    return value
+
+
+def as_json_text(source: str | bytes | dict[str, Json], *, code: str) -> str:
+    """Return JSON text whose well-formedness was checked, from text or from a dict of JSON values."""
+    try:
+        value = parse_json(source, code=code) if isinstance(source, str | bytes) else source
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode("utf-8")
+    except InvalidInput:
+        raise
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInput(code, f"is not JSON: {type(error).__name__}: {error}"[:300], pointer="") from None
+    if not isinstance(source, str | bytes):
+        parse_json(text, code=code)
+    return text
+
+
+def parse_model(model: type[Model], source: str | bytes | dict[str, Json], *, code: str) -> Model:
+    """Read a model from JSON text or from a dict of JSON values.
+
+    Raises:
+        InvalidInput: with the given code; `pointer` is the first culprit's, `findings` lists all as
+            {pointer, code, message}.
+    """
+    text = as_json_text(source, code=code)
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        raise findings_error(code, findings_of(error)) from None
+
+
+def findings_of(error: ValidationError) -> list[dict[str, Json]]:
+    """Return pydantic's errors as findings, in document order."""
+    found = []
+    for item in error.errors(include_url=False, include_context=False, include_input=False):
+        message = item["msg"].removeprefix("Value error, ")
+        found.append(
+            {
+                "pointer": pointer_of(item["loc"]),
+                "code": item["type"],
+                "message": message[:1].lower() + message[1:],
+            }
+        )
+    return found
+
+
+def findings_error(code: str, findings: list[dict[str, Json]]) -> InvalidInput:
+    """Return the error that carries these findings (at least one)."""
+    first = findings[0]
+    where = first["pointer"] or "the document"
+    more = f" and {len(findings) - 1} more" if len(findings) > 1 else ""
+    return InvalidInput(
+        code,
+        f"`{where}` {first['message']}{more}",
+        pointer=first["pointer"],
+        findings=findings[:MAX_FINDINGS],
+        findings_total=len(findings),
+    )
