@@ -1,0 +1,1 @@
+"""Loading an atlas and telling all that is wrong with it (PROTOCOL 1)."""
