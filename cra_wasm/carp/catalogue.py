@@ -1,0 +1,153 @@
+"""The loaded atlases, compiled once at load. A catalogue never changes; loading makes a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from ..errors import InvalidInput, Json, NotFound
+from ..model.atlas import Action, Atlas
+from ..model.limits import MAX_CANDIDATES
+from ..model.resolution import AllowedAction, compact_json
+from .conditions import CompiledConditions
+from .context import CompiledBlock
+from .decision import CompiledPolicy, Subject, by_priority
+from .limits import Limit, limit_of_action
+from .schema import Validator, compile_schema
+
+_ANYTHING: Final[dict[str, Json]] = {"type": "object"}
+
+
+class CompiledAction:
+    """An action with its schema compiled and the part of a Resolution that it becomes."""
+
+    __slots__ = ("action", "atlas_id", "json", "part", "subject", "validator")
+
+    def __init__(self, atlas_id: str, action: Action, capabilities: frozenset[str]) -> None:
+        self.atlas_id = atlas_id
+        self.action = action
+        schema = _ANYTHING if action.parameters_schema is None else action.parameters_schema
+        self.validator: Validator = compile_schema(schema)
+        self.subject = Subject(
+            action_id=action.action_id,
+            risk_tier=action.risk_tier,
+            capabilities=capabilities,
+            own_limit=limit_of_action(atlas_id, action),
+        )
+        self.part = AllowedAction(
+            action_id=action.action_id,
+            name=action.name,
+            description=action.description,
+            parameters_schema=action.parameters_schema,
+            returns_schema=action.returns_schema,
+            risk_tier=action.risk_tier,
+            requires_confirmation=action.requires_confirmation,
+            idempotent=action.idempotent,
+            rate_limit=action.rate_limit,
+        )
+        self.json = compact_json(self.part.to_dict())
+
+
+class CompiledAtlas:
+    """An atlas ready to be resolved against."""
+
+    __slots__ = ("actions", "atlas", "blocks", "capabilities", "policies")
+
+    def __init__(self, atlas: Atlas) -> None:
+        self.atlas = atlas
+        self.capabilities = {
+            capability.capability_id: frozenset(capability.actions) for capability in atlas.capabilities
+        }
+        self.actions = tuple(
+            CompiledAction(atlas.atlas_id, action, self._capabilities_of(action)) for action in atlas.actions
+        )
+        self.policies = by_priority(CompiledPolicy(atlas.atlas_id, policy) for policy in atlas.policies)
+        self.blocks = tuple(CompiledBlock(atlas.atlas_id, block) for block in atlas.context_blocks)
+
+    def _capabilities_of(self, action: Action) -> frozenset[str]:
+        return frozenset(name for name, actions in self.capabilities.items() if action.action_id in actions)
+
+    def conditions(self) -> Iterator[CompiledConditions]:
+        """Yield the conditions of all its policies and context blocks that have any."""
+        for policy in self.policies:
+            if policy.conditions is not None:
+                yield policy.conditions
+        for block in self.blocks:
+            if block.conditions is not None:
+                yield block.conditions
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """All rate limits and budgets: the policies' and the actions' own."""
+        of_policies = (compiled.limit for compiled in self.policies)
+        of_actions = (compiled.subject.own_limit for compiled in self.actions)
+        return tuple(limit for limit in (*of_policies, *of_actions) if limit is not None)
+
+
+class Catalogue:
+    """A set of compiled atlases in the order in which they were loaded."""
+
+    def __init__(self, atlases: Iterable[CompiledAtlas] = ()) -> None:
+        self.atlases = {compiled.atlas.atlas_id: compiled for compiled in atlases}
+        conditions = [one for compiled in self.atlases.values() for one in compiled.conditions()]
+        self.agent_globs = tuple(sorted({glob for one in conditions for glob in one.agents}))
+        self.context_keys = tuple(sorted({key for one in conditions for key in one.context_keys}))
+
+    def loading(self, atlas: CompiledAtlas) -> Catalogue:
+        """Return a catalogue with that atlas too; one with the same id is replaced in its place.
+
+        Raises:
+            InvalidInput: `duplicate_action` when another atlas has one of its actions;
+                `too_many_actions` above MAX_CANDIDATES of all atlases together.
+        """
+        others = {
+            compiled.action.action_id: other.atlas.atlas_id
+            for other in self.atlases.values()
+            if other.atlas.atlas_id != atlas.atlas.atlas_id
+            for compiled in other.actions
+        }
+        for index, compiled in enumerate(atlas.actions):
+            owner = others.get(compiled.action.action_id)
+            if owner is not None:
+                raise InvalidInput(
+                    "duplicate_action",
+                    f"action `{compiled.action.action_id}` is in atlas `{owner}` too: unload that one first",
+                    pointer=f"/actions/{index}/action_id",
+                )
+        if len(others) + len(atlas.actions) > MAX_CANDIDATES:
+            raise InvalidInput(
+                "too_many_actions", f"more than {MAX_CANDIDATES} actions in all atlases", pointer="/actions"
+            )
+        return Catalogue({**self.atlases, atlas.atlas.atlas_id: atlas}.values())
+
+    def unloading(self, atlas_id: str) -> Catalogue:
+        """Return a catalogue without that atlas: its actions, policies and context go together.
+
+        Raises:
+            NotFound: `atlas_not_found`.
+        """
+        self.named(atlas_id, pointer="/atlas_id")
+        return Catalogue(compiled for name, compiled in self.atlases.items() if name != atlas_id)
+
+    def named(self, atlas_id: str, *, pointer: str) -> CompiledAtlas:
+        """Return a loaded atlas.
+
+        Raises:
+            NotFound: `atlas_not_found`.
+        """
+        found = self.atlases.get(atlas_id)
+        if found is None:
+            raise NotFound("atlas_not_found", f"no atlas `{atlas_id}` is loaded", pointer=pointer)
+        return found
+
+    def chosen(self, atlas_ids: Sequence[str] | None) -> tuple[CompiledAtlas, ...]:
+        """Return the named atlases in the order of loading; None means all.
+
+        Raises:
+            NotFound: `atlas_not_found`.
+        """
+        if atlas_ids is None:
+            return tuple(self.atlases.values())
+        for index, atlas_id in enumerate(atlas_ids):
+            self.named(atlas_id, pointer=f"/atlas_ids/{index}")
+        return tuple(compiled for name, compiled in self.atlases.items() if name in atlas_ids)
