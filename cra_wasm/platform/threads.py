@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from ..errors import BackendFailure
-from ..ports import Lock
 
 
-def new_lock() -> Lock:
+def new_lock() -> AbstractContextManager[object]:
     """Return a re-entrant lock. In Pyodide, which has one thread, taking it is free of contention."""
-    return threading.RLock()
+    lock: AbstractContextManager[object] = threading.RLock()
+    return lock
 
 
 class ThreadDrive:
