@@ -1,0 +1,113 @@
+"""Hashes lines into their sessions' chains and stores them: the writer's rule of PROTOCOL 3.5 in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import InvalidState
+from ..model.event import GENESIS_HASH, TraceEvent
+from ..ports import StorageBackend
+from .buffer import Batch
+from .chain import event_hash
+from .raw import UNIT_SEPARATOR
+
+
+class ChainWriter:
+    """The one writer of a storage. It keeps each running session's head; numbers it never makes up."""
+
+    def __init__(self, storage: StorageBackend) -> None:
+        self._storage = storage
+        self._heads: dict[str, tuple[int, str]] = {}
+
+    def write_batch(self, batch: Batch) -> None:
+        """Store a batch, all or nothing. One that is already stored changes nothing.
+
+        Raises:
+            InvalidState: `session_forked` or `sequence_gap`.
+            BackendFailure: nothing of the batch was stored.
+        """
+        groups = []
+        for group in batch.groups:
+            text = batch.data[group.offset : group.offset + group.length].decode()
+            groups.append((group.session_id, group.algorithm, text.split("\n")[:-1]))
+        self._write(groups)
+
+    def write_lines(self, session_id: str, algorithm: str, lines: Sequence[str]) -> None:
+        """Store the lines of one record; raises as `write_batch`."""
+        self._write([(session_id, algorithm, [line[:-1] for line in lines])])
+
+    def _write(self, groups: Sequence[tuple[str, str, Sequence[str]]]) -> None:
+        events: list[TraceEvent] = []
+        heads: dict[str, tuple[int, str]] = {}
+        for session_id, algorithm, lines in groups:
+            head = self._heads.get(session_id) or self._stored_head(session_id)
+            new, heads[session_id] = self._chain(session_id, algorithm, lines, head)
+            events.extend(new)
+        self._storage.store_events(events)
+        self._heads.update(heads)
+        for event in events:
+            if event.event_type == "session.ended":
+                self._heads.pop(event.session_id, None)
+
+    def _stored_head(self, session_id: str) -> tuple[int, str]:
+        last = self._storage.get_events(session_id, last=1)
+        return (last[0].sequence + 1, last[0].event_hash) if last else (0, GENESIS_HASH)
+
+    def _chain(
+        self, session_id: str, algorithm: str, lines: Sequence[str], head: tuple[int, str]
+    ) -> tuple[list[TraceEvent], tuple[int, str]]:
+        next_sequence, previous = head
+        events = []
+        for line in lines:
+            event_id, trace_id, span_id, parent, number, timestamp, event_type, payload = line.split(
+                UNIT_SEPARATOR
+            )
+            sequence = int(number)
+            if sequence < next_sequence:
+                self._check_stored(session_id, sequence, event_id)
+                continue
+            if sequence > next_sequence:
+                raise InvalidState(
+                    "sequence_gap",
+                    f"expected sequence {next_sequence} of session `{session_id}`, got {sequence}",
+                )
+            parent_span_id = parent or None
+            digest = event_hash(
+                event_id=event_id,
+                trace_id=trace_id,
+                span_id=span_id,
+                parent_span_id=parent_span_id,
+                session_id=session_id,
+                sequence=sequence,
+                timestamp=timestamp,
+                event_type=event_type,
+                payload_json=payload,
+                previous_event_hash=previous,
+                algorithm=algorithm,
+            )
+            events.append(
+                TraceEvent(
+                    event_id=event_id,
+                    trace_id=trace_id,
+                    span_id=span_id,
+                    parent_span_id=parent_span_id,
+                    session_id=session_id,
+                    sequence=sequence,
+                    timestamp=timestamp,
+                    event_type=event_type,
+                    payload_json=payload,
+                    event_hash=digest,
+                    previous_event_hash=previous,
+                )
+            )
+            previous = digest
+            next_sequence += 1
+        return events, (next_sequence, previous)
+
+    def _check_stored(self, session_id: str, sequence: int, event_id: str) -> None:
+        """Refuse another event at a number that is taken; the same one is a redelivery."""
+        stored = self._storage.get_events(session_id)
+        if sequence >= len(stored) or stored[sequence].event_id != event_id:
+            raise InvalidState(
+                "session_forked", f"sequence {sequence} of session `{session_id}` holds another event"
+            )

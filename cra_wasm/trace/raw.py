@@ -1,0 +1,107 @@
+"""A raw record: all events of one call, kept small until somebody drains them.
+
+Hot path: making one is a handful of stores. Numbers and ids are fixed here; text is made in `lines`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
+
+from ..model.ids import IDS_PER_BLOCK, uuid_text
+from ..model.timestamps import timestamp_text
+
+FIRST_EVENT_OFFSET: Final = 8
+"""Ids of a block before this one are the call's own: its trace, request, resolution, execution, approval."""
+
+MAX_EVENTS_PER_RECORD: Final = (IDS_PER_BLOCK - FIRST_EVENT_OFFSET) // 2
+
+UNIT_SEPARATOR: Final = "\x1f"
+"""Stands between the fields of a line; no field can hold it (JSON escapes it)."""
+
+EventTexts: TypeAlias = Sequence[tuple[str, str]]
+"""(event_type, canonical payload) of each event, in order."""
+
+
+def as_given(argument: EventTexts) -> EventTexts:
+    """Expand a record whose argument is already the texts of its events."""
+    return argument
+
+
+class RawEvent:
+    """The events of one call: `count` of them from `first_sequence` on.
+
+    The first event's parent is `parent_span_id`; the first event's span is the parent of the rest.
+
+    Args:
+        session_id: UUID text.
+        base_id: first id of the block reserved for this call.
+        trace_id: id that all of its events share.
+        parent_span_id: None for session.started only.
+        expand: turns `argument` into (event_type, canonical payload) pairs, `count` of them.
+    """
+
+    __slots__ = (
+        "argument",
+        "base_id",
+        "count",
+        "expand",
+        "first_sequence",
+        "parent_span_id",
+        "session_id",
+        "trace_id",
+        "wall_ns",
+    )
+
+    def __init__(
+        self,
+        session_id: str,
+        first_sequence: int,
+        count: int,
+        wall_ns: int,
+        base_id: int,
+        trace_id: int,
+        parent_span_id: int | None,
+        expand: Callable[[Any], EventTexts],
+        argument: object,
+    ) -> None:
+        self.session_id = session_id
+        self.first_sequence = first_sequence
+        self.count = count
+        self.wall_ns = wall_ns
+        self.base_id = base_id
+        self.trace_id = trace_id
+        self.parent_span_id = parent_span_id
+        self.expand = expand
+        self.argument = argument
+
+    @property
+    def first_span_id(self) -> int:
+        """The span of the first event."""
+        return self.base_id + FIRST_EVENT_OFFSET + 1
+
+    def event_id(self, index: int) -> int:
+        """The id of the event at that place of the record."""
+        return self.base_id + FIRST_EVENT_OFFSET + 2 * index
+
+    def lines(self, start: int = 0, stop: int | None = None) -> list[str]:
+        """Return the events' lines, as the batch holds them (design: the batch), each with its line feed."""
+        us = UNIT_SEPARATOR
+        stem = uuid_text(self.base_id)[:-4]
+        time_text = timestamp_text(self.wall_ns)
+        trace = f"{us}{uuid_text(self.trace_id)}{us}{stem}"
+        parent = "" if self.parent_span_id is None else uuid_text(self.parent_span_id)
+        lines = []
+        number = FIRST_EVENT_OFFSET + 2 * start
+        sequence = self.first_sequence + start
+        texts = self.expand(self.argument)
+        for index in range(start, self.count if stop is None else min(stop, self.count)):
+            event_type, payload = texts[index]
+            parent_text = parent if index == 0 else f"{stem}{FIRST_EVENT_OFFSET + 1:04x}"
+            lines.append(
+                f"{stem}{number:04x}{trace}{number + 1:04x}{us}{parent_text}{us}{sequence}"
+                f"{us}{time_text}{us}{event_type}{us}{payload}\n"
+            )
+            number += 2
+            sequence += 1
+        return lines
