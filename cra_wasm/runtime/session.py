@@ -1,0 +1,180 @@
+"""A running session: who, its place in the trace, and the resolutions it may still act on."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from ..carp.plan import Plan, Variant
+from ..carp.planner import AgentFacts, Planner
+from ..errors import InvalidInput, InvalidState, Json, NotFound
+from ..model.ids import parse_uuid
+from ..model.resolution import RESOLUTION_ID_OFFSET, ExecuteResponse, Resolution
+
+RESOLUTIONS_PER_SESSION: Final = 1024
+REQUEST_IDS_PER_SESSION: Final = 8192
+IDEMPOTENCY_KEYS_PER_SESSION: Final = 1024
+
+
+@dataclass(slots=True)
+class Remembered:
+    """A resolution that an execute may name until `expires_elapsed_ns`. Never changed; not frozen because
+    making a frozen one costs three times as much, on the hot path."""
+
+    resolution: Resolution
+    plan: Plan
+    variant: Variant
+    expires_elapsed_ns: int
+    expires_wall_ns: int | None
+
+    def explain(self) -> list[dict[str, Json]]:
+        """Return which policy decided each candidate, in manifest order."""
+        told = []
+        for compiled, verdict in zip(self.plan.candidates, self.variant.verdicts, strict=True):
+            policy = self.plan.policy(compiled.atlas_id, verdict.policy_id)
+            told.append(
+                {
+                    "action_id": verdict.action_id,
+                    "result": "allow" if verdict.allowed else "deny",
+                    "policy_id": verdict.policy_id,
+                    "policy_name": policy.name if policy else None,
+                    "policy_type": policy.type if policy else None,
+                    "reason": verdict.reason,
+                }
+            )
+        return told
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedCall:
+    """What an idempotency key stands for; no response while the call runs."""
+
+    action_id: str
+    parameters_hash: str
+    response: ExecuteResponse | None
+
+
+class Session:
+    """The state of one session. Its resolver numbers its events."""
+
+    __slots__ = (
+        "action_count",
+        "agent_facts",
+        "agent_id",
+        "calls_running",
+        "forgotten_before_id",
+        "goal",
+        "keyed_calls",
+        "last_active_ns",
+        "next_sequence",
+        "planner",
+        "recent",
+        "request_ids",
+        "resolution_count",
+        "root_span_id",
+        "session_id",
+        "started_elapsed_ns",
+        "trace_id",
+    )
+
+    def __init__(
+        self,
+        *,
+        session_id: str,
+        agent_id: str,
+        goal: str,
+        trace_id: int,
+        root_span_id: int,
+        elapsed_ns: int,
+        planner: Planner,
+    ) -> None:
+        self.session_id = session_id
+        self.agent_id = agent_id
+        self.goal = goal
+        self.trace_id = trace_id
+        self.root_span_id = root_span_id
+        self.started_elapsed_ns = elapsed_ns
+        self.last_active_ns = elapsed_ns
+        self.next_sequence = 1
+        self.resolution_count = 0
+        self.action_count = 0
+        self.calls_running = 0
+        self.planner = planner
+        self.agent_facts: AgentFacts = planner.agent_facts(agent_id)
+        self.recent: deque[Remembered] | None = None
+        self.forgotten_before_id = 0
+        self.request_ids: dict[int, int] | None = None
+        self.keyed_calls: dict[str, KeyedCall] | None = None
+
+    def facts_under(self, planner: Planner) -> AgentFacts:
+        """Return the agent's facts, made anew only when the atlases have changed."""
+        if self.planner is not planner:
+            self.agent_facts = planner.agent_facts(self.agent_id)
+            self.planner = planner
+        return self.agent_facts
+
+    def remember(self, remembered: Remembered) -> int:
+        """Keep a resolution and return by how many the number of kept ones grew: 1, or 0 when one left."""
+        recent = self.recent
+        if recent is None:
+            recent = self.recent = deque()
+        recent.append(remembered)
+        if len(recent) <= RESOLUTIONS_PER_SESSION:
+            return 1
+        self.forget_oldest()
+        return 0
+
+    def forget_oldest(self) -> None:
+        """Drop the oldest kept resolution; an execute that names it learns that it expired."""
+        if self.recent:
+            self.forgotten_before_id = self.recent.popleft().resolution.base_id + 1
+
+    def find(self, resolution_id: str, *, elapsed_ns: int, wall_ns: int) -> Remembered:
+        """Return a resolution of this session that may still be acted on.
+
+        Raises:
+            InvalidInput: `invalid_id`.
+            NotFound: `resolution_not_found`: not of this session.
+            InvalidState: `resolution_expired`: its time is over, or 1,024 newer ones pushed it out.
+        """
+        pointer = "/execution/resolution_id"
+        base_id = parse_uuid(resolution_id, pointer=pointer) - RESOLUTION_ID_OFFSET
+        for remembered in reversed(self.recent or ()):
+            if remembered.resolution.base_id == base_id:
+                break
+        else:
+            if base_id < self.forgotten_before_id:
+                raise InvalidState("resolution_expired", "resolve again: it is too old", pointer=pointer)
+            raise NotFound(
+                "resolution_not_found", f"no resolution `{resolution_id}` in this session", pointer=pointer
+            )
+        until = remembered.expires_wall_ns
+        if elapsed_ns >= remembered.expires_elapsed_ns or (until is not None and wall_ns >= until):
+            raise InvalidState("resolution_expired", "resolve again: its time is over", pointer=pointer)
+        return remembered
+
+    def check_request_id(self, request_id: int, wall_ns: int) -> None:
+        """Refuse a request id that this session has seen.
+
+        Raises:
+            InvalidInput: `duplicate_request_id`.
+            InvalidState: `replay_window_full`: 8,192 of them are still fresh.
+        """
+        seen = self.request_ids
+        if seen is None:
+            seen = self.request_ids = {}
+        if request_id in seen:
+            raise InvalidInput(
+                "duplicate_request_id", "this request was made before: use a new id", pointer="/request_id"
+            )
+        if len(seen) >= REQUEST_IDS_PER_SESSION:
+            for name in [name for name, until in seen.items() if until <= wall_ns]:
+                del seen[name]
+            if len(seen) >= REQUEST_IDS_PER_SESSION:
+                raise InvalidState("replay_window_full", "too many requests at once: wait, then retry")
+
+    def keep_request_id(self, request_id: int, until_wall_ns: int) -> None:
+        """Remember a request id for as long as its request could be sent again."""
+        if self.request_ids is not None:
+            self.request_ids[request_id] = until_wall_ns

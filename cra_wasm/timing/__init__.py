@@ -1,0 +1,1 @@
+"""Time as the runtime counts it."""
