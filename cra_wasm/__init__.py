@@ -1,0 +1,82 @@
+"""cra-wasm: decides in the page what an AI agent may do and know, and records it provably.
+
+    from cra_wasm import Resolver
+
+    resolver = Resolver()
+    resolver.load_atlas(Path("customer-support.atlas.json"))
+    session = resolver.create_session("my-agent", "answer tickets")
+    resolution = resolver.resolve(session, "refund order 1234")
+
+Names load on first use, so that `import cra_wasm` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .errors import BackendFailure as BackendFailure
+    from .errors import BufferFull as BufferFull
+    from .errors import CRAError as CRAError
+    from .errors import InvalidInput as InvalidInput
+    from .errors import InvalidState as InvalidState
+    from .errors import NotFound as NotFound
+    from .model.atlas import Atlas as Atlas
+    from .model.event import TraceEvent as TraceEvent
+    from .model.request import CARPRequest as CARPRequest
+    from .model.resolution import ExecuteResponse as ExecuteResponse
+    from .model.resolution import Resolution as Resolution
+    from .ports import StorageBackend as StorageBackend
+    from .resolver import Resolver as Resolver
+    from .storage.jsonl import JsonlStorage as JsonlStorage
+    from .storage.memory import MemoryStorage as MemoryStorage
+    from .storage.null import NullStorage as NullStorage
+    from .storage.sqlite import SqliteStorage as SqliteStorage
+    from .trace.buffer import TraceRingBuffer as TraceRingBuffer
+    from .trace.processor import TraceProcessor as TraceProcessor
+    from .trace.raw import RawEvent as RawEvent
+    from .trace.verify import VerifyResult as VerifyResult
+    from .trace.verify import verify_file as verify_file
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Atlas": "model.atlas",
+    "BackendFailure": "errors",
+    "BufferFull": "errors",
+    "CARPRequest": "model.request",
+    "CRAError": "errors",
+    "ExecuteResponse": "model.resolution",
+    "InvalidInput": "errors",
+    "InvalidState": "errors",
+    "JsonlStorage": "storage.jsonl",
+    "MemoryStorage": "storage.memory",
+    "NotFound": "errors",
+    "NullStorage": "storage.null",
+    "RawEvent": "trace.raw",
+    "Resolution": "model.resolution",
+    "Resolver": "resolver",
+    "SqliteStorage": "storage.sqlite",
+    "StorageBackend": "ports",
+    "TraceEvent": "model.event",
+    "TraceProcessor": "trace.processor",
+    "TraceRingBuffer": "trace.buffer",
+    "VerifyResult": "trace.verify",
+    "verify_file": "trace.verify",
+}
+
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

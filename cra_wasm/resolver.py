@@ -1,0 +1,621 @@
+"""`Resolver`: the one object that a host needs. It wires deciding, executing and recording together.
+
+A facade: each method is a few lines over the layers below, which is why the file is longer than others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, NoReturn
+
+from .atlas.loader import load_atlas
+from .carp.approvals import Approvals
+from .carp.catalogue import Catalogue, CompiledAtlas
+from .carp.limits import Ledger
+from .carp.planner import Planner
+from .carp.schema import compile_schema
+from .errors import CRAError, InvalidInput, InvalidState, Json, NotFound
+from .model.atlas import Atlas
+from .model.event import TraceEvent
+from .model.parse import parse_model
+from .model.request import CARPRequest
+from .model.resolution import ExecuteResponse, Resolution
+from .platform.clock import PooledIds, SystemClock
+from .platform.drives import new_drive
+from .platform.threads import new_lock
+from .ports import Clock, IdSource, StorageBackend
+from .runtime import arguments
+from .runtime.approving import Approving
+from .runtime.execution import Execution, Running
+from .runtime.execution_checks import ExecuteRequest, ExecutionChecks
+from .runtime.executors import ExecutionFailed, Executor, new_executor, refuse_async, run, run_async
+from .runtime.recorder import Recorder
+from .runtime.requests import check_request
+from .runtime.resolving import Resolving
+from .runtime.sessions import Sessions
+from .storage.memory import MemoryStorage
+from .timing.timeline import Timeline
+from .trace.buffer import DEFAULT_CAPACITY, Batch, BufferStats, TraceRingBuffer
+from .trace.processor import ProcessorHandle, TraceProcessor
+from .trace.raw import RawEvent
+from .trace.tracer import DeferredTracer, ImmediateTracer, Tracer
+from .trace.verify import VerifyResult, verify_lines
+
+DEFAULT_TTL_SECONDS: Final = 3600
+DEFAULT_SKEW_SECONDS: Final = 300
+END_REASONS: Final = ("completed", "timeout", "error", "cancelled", "interrupted")
+
+_TOLD: Final = (InvalidInput, NotFound, InvalidState)
+"""Errors that the trace records; a full buffer and a broken store cannot be recorded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolverStats:
+    """The state of a resolver. `buffer` is None and `pressure` 0.0 in immediate mode."""
+
+    tracing: str
+    atlases: tuple[str, ...]
+    sessions_active: int
+    resolutions_remembered: int
+    buffer: BufferStats | None
+    pressure: float
+
+
+class Resolver:
+    """Decides what agents may do and know, runs what is allowed, and records every step.
+
+    Args:
+        tracing: "immediate" hashes and stores each event before the call returns. "deferred" keeps raw
+            records in a buffer of `capacity` events: a background processor stores them when `storage` is
+            given, else `drain_traces` hands them out.
+        storage: where events go; without one, immediate mode keeps them in memory. Closing it is the
+            caller's.
+        capacity: 16 to 16,777,216 events; full means that calls are refused with BufferFull.
+        ttl_seconds: 1-86400, how long an execute may name a resolution.
+        skew_seconds: how far a CARPRequest's timestamp may be from now.
+        clock, ids: for tests; see `cra_wasm.testing`.
+
+    Safe to call from several threads. What goes wrong is a CRAError; a denial is a value.
+    """
+
+    def __init__(
+        self,
+        *,
+        tracing: Literal["immediate", "deferred"] = "immediate",
+        storage: StorageBackend | None = None,
+        capacity: int = DEFAULT_CAPACITY,
+        ttl_seconds: int = DEFAULT_TTL_SECONDS,
+        skew_seconds: int = DEFAULT_SKEW_SECONDS,
+        clock: Clock | None = None,
+        ids: IdSource | None = None,
+    ) -> None:
+        if isinstance(ttl_seconds, bool) or not 1 <= ttl_seconds <= 86_400:
+            raise InvalidInput("invalid_ttl", "give 1 to 86400 seconds", pointer="/ttl_seconds")
+        self._lock = new_lock()
+        self._skew_seconds = skew_seconds
+        self._planner = Planner(Catalogue(), ttl_seconds)
+        self._executors: dict[str, Executor] = {}
+        self._buffer: TraceRingBuffer | None = None
+        self._processor: TraceProcessor | None = None
+        self._storage = storage
+        self._tracing = tracing
+        self._tracer = self._new_tracer(capacity)
+        self._recorder = Recorder(self._tracer, Timeline(clock or SystemClock()), ids or PooledIds())
+        self._sessions = Sessions(self._recorder)
+        self._ledger = Ledger()
+        self._approvals = Approvals()
+        self._resolving = Resolving(self._recorder, self._sessions, self._ledger, ttl_seconds)
+        checks = ExecutionChecks(self._ledger, self._approvals, self._executors, self._is_loaded)
+        self._execution = Execution(self._recorder, checks, self._ledger, self._approvals)
+        self._approving = Approving(self._recorder, self._sessions, self._approvals)
+        self._closed = False
+        self._processor_handle: ProcessorHandle | None = self._start_processor()
+
+    # Atlases
+
+    def load_atlas(self, source: str | bytes | dict[str, Json] | Path) -> Atlas:
+        """Load an atlas from JSON text, a dict, or a file by its Path; one with the same id is replaced.
+
+        Running sessions see it from their next resolve on.
+
+        Raises:
+            InvalidInput: `invalid_atlas` with all findings, `duplicate_action`, `too_many_actions`; nothing
+                was changed.
+            NotFound: `file_not_found`.
+        """
+        atlas = load_atlas(source, check_schema=_check_schema)
+        compiled = CompiledAtlas(atlas)
+        with self._lock:
+            self._planner = self._planner.loading(compiled)
+        return atlas
+
+    def unload_atlas(self, atlas_id: str) -> None:
+        """Remove an atlas with its actions, policies, context and limits; its resolutions can no longer run.
+
+        Raises:
+            NotFound: `atlas_not_found`.
+        """
+        with self._lock:
+            self._planner = self._planner.unloading(atlas_id)
+            self._ledger.forget_atlas(atlas_id)
+
+    def atlases(self) -> list[Atlas]:
+        """Return the loaded atlases in the order of loading."""
+        return [compiled.atlas for compiled in self._planner.catalogue.atlases.values()]
+
+    # Sessions
+
+    def create_session(self, agent_id: str, goal: str) -> str:
+        """Start a session and return its id.
+
+        Raises:
+            InvalidInput: `invalid_agent_id` (1-255 characters), `invalid_goal` (1-10,000).
+            InvalidState: `resolver_closed`.
+            BufferFull, BackendFailure: it could not be recorded, so there is no session.
+        """
+        with self._lock:
+            try:
+                self._check_open()
+                return self._sessions.start(
+                    arguments.check_agent_id(agent_id), arguments.check_goal(goal), self._planner
+                ).session_id
+            except _TOLD as error:
+                self._tell(None, error)
+
+    def end_session(self, session_id: str, reason: str = "completed") -> dict[str, Json]:
+        """End a session, free its memory, and return the payload of its session.ended event.
+
+        Args:
+            reason: completed, timeout, error, cancelled or interrupted.
+
+        Raises:
+            InvalidInput: `invalid_reason`, `invalid_id`.
+            NotFound: `session_not_found`.
+            InvalidState: `session_ended`; `execution_in_progress` while one of its executors runs.
+        """
+        with self._lock:
+            try:
+                if reason not in END_REASONS:
+                    raise InvalidInput(
+                        "invalid_reason", f"use one of {', '.join(END_REASONS)}", pointer="/reason"
+                    )
+                payload = self._sessions.end(session_id, reason)
+            except _TOLD as error:
+                self._tell(session_id, error)
+            self._approvals.forget_session(session_id)
+            self._ledger.forget_session(session_id)
+            return payload
+
+    # Resolve
+
+    def resolve(
+        self,
+        session_id: str,
+        goal: str,
+        *,
+        risk_tier: str = "low",
+        required_capabilities: Sequence[str] = (),
+        context_hints: Sequence[str] = (),
+        atlas_ids: Sequence[str] | None = None,
+        context: Mapping[str, Json] | None = None,
+    ) -> Resolution:
+        """Decide every candidate action for a goal (PROTOCOL 2.3-2.5). Consumes no limit.
+
+        Args:
+            goal: 1-10,000 characters.
+            risk_tier: low, medium, high or critical; an action's own counts where it is higher.
+            required_capabilities: only their actions are candidates; () means all.
+            context_hints: bring in context blocks by id or keyword.
+            atlas_ids: None means all that are loaded.
+            context: facts that policies' `context_matches` look at; recorded in the trace.
+
+        Raises:
+            InvalidInput: `invalid_goal`, `invalid_risk_tier`, ... with the pointer of the culprit.
+            NotFound: `session_not_found`, `atlas_not_found`, `capability_not_found`.
+            InvalidState: `session_ended`.
+            BufferFull, BackendFailure: it could not be recorded, so it was not decided.
+        """
+        with self._lock:
+            try:
+                return self._resolving.resolve(
+                    self._planner,
+                    self._sessions.running(session_id),
+                    arguments.check_goal(goal),
+                    arguments.check_tier(risk_tier),
+                    arguments.check_capabilities(required_capabilities)
+                    if required_capabilities != ()
+                    else (),
+                    arguments.check_hints(context_hints) if context_hints != () else (),
+                    arguments.check_atlas_ids(atlas_ids),
+                    arguments.check_context(context),
+                )
+            except _TOLD as error:
+                self._tell(session_id, error)
+
+    def resolve_request(self, request: str | bytes | dict[str, Json]) -> Resolution | ExecuteResponse:
+        """Answer a whole CARPRequest, JSON text or dict (PROTOCOL 2.1): resolve, or execute.
+
+        Raises:
+            InvalidInput: `invalid_request` with all findings, `stale_timestamp`, `agent_mismatch`,
+                `duplicate_request_id`, `not_supported` for operation validate.
+            CRAError: as `resolve` and `execute`.
+        """
+        session_id: str | None = None
+        with self._lock:
+            try:
+                parsed = parse_model(CARPRequest, request, code="invalid_request")
+                session_id = parsed.requester.session_id
+                session = self._sessions.running(session_id)
+                wall_ns, _ = self._recorder.times()
+                request_id = check_request(session, parsed, wall_ns, self._skew_seconds)
+                task, execution = parsed.task, parsed.execution
+                if execution is None:
+                    return self._resolving.resolve(
+                        self._planner,
+                        session,
+                        task.goal,
+                        task.risk_tier,
+                        task.required_capabilities,
+                        task.context_hints,
+                        parsed.atlas_ids,
+                        arguments.check_context(parsed.context),
+                        request_id,
+                    )
+            except _TOLD as error:
+                self._tell(session_id, error)
+        return self._execute(
+            session_id,
+            ExecuteRequest(
+                resolution_id=execution.resolution_id,
+                action_id=execution.action_id,
+                parameters=execution.parameters,
+                idempotency_key=execution.idempotency_key,
+                goal=task.goal,
+                request_id=request_id,
+            ),
+        )
+
+    def explain(self, session_id: str, resolution_id: str) -> list[dict[str, Json]]:
+        """Return which policy decided each candidate of a resolution, in manifest order.
+
+        Each is {action_id, result allow|deny, policy_id, policy_name, policy_type, reason}.
+
+        Raises:
+            CRAError: as `execute` for the session and the resolution.
+        """
+        with self._lock:
+            try:
+                session = self._sessions.running(session_id)
+                wall_ns, elapsed_ns = self._recorder.times()
+                return session.find(resolution_id, elapsed_ns=elapsed_ns, wall_ns=wall_ns).explain()
+            except _TOLD as error:
+                self._tell(session_id, error)
+
+    # Execute
+
+    def register_executor(
+        self, action_id: str, function: Callable[..., Any], *, with_call: bool = False
+    ) -> None:
+        """Let `function(parameters)` run an action; it replaces the one before.
+
+        Args:
+            function: sync or async; returns a JSON value. What it raises becomes action.failed.
+            with_call: call `function(parameters, call)` with {session_id, agent_id, resolution_id,
+                execution_id, action_id}.
+
+        Raises:
+            InvalidInput: `invalid_executor`.
+        """
+        self._executors[action_id] = new_executor(function, with_call=with_call)
+
+    def unregister_executor(self, action_id: str) -> bool:
+        """Remove an action's executor; False when it had none."""
+        return self._executors.pop(action_id, None) is not None
+
+    def execute(
+        self,
+        session_id: str,
+        resolution_id: str,
+        action_id: str,
+        parameters: dict[str, Json],
+        *,
+        idempotency_key: str | None = None,
+    ) -> ExecuteResponse:
+        """Run an action that a resolution allowed, by a sync executor (PROTOCOL 2.7).
+
+        A denial, a wait for approval and a failing executor are answers with that `status`. A sync
+        executor cannot be interrupted: `timeout_seconds` holds in `execute_async` only.
+
+        Raises:
+            InvalidInput: `invalid_parameters` with the pointer of the culprit, `invalid_id`, ...
+            NotFound: `session_not_found`, `resolution_not_found`, `action_not_found`.
+            InvalidState: `session_ended`, `resolution_expired`, `atlas_unloaded`, `no_executor`,
+                `async_executor`, `idempotency_conflict`, `execution_in_progress`.
+            BufferFull, BackendFailure: it could not be recorded, so nothing ran.
+        """
+        return self._execute(
+            session_id,
+            ExecuteRequest(
+                resolution_id=resolution_id,
+                action_id=action_id,
+                parameters=parameters,
+                idempotency_key=idempotency_key,
+            ),
+        )
+
+    async def execute_async(
+        self,
+        session_id: str,
+        resolution_id: str,
+        action_id: str,
+        parameters: dict[str, Json],
+        *,
+        idempotency_key: str | None = None,
+    ) -> ExecuteResponse:
+        """Run an action by a sync or async executor; an async one is cancelled after its action's
+        timeout_seconds (`timeout`). Else as `execute`.
+        """
+        request = ExecuteRequest(
+            resolution_id=resolution_id,
+            action_id=action_id,
+            parameters=parameters,
+            idempotency_key=idempotency_key,
+        )
+        begun = self._begin(session_id, request, may_wait=True)
+        if isinstance(begun, ExecuteResponse):
+            return begun
+        try:
+            result = await run_async(begun.executor, begun.parameters(), begun.names(), begun.timeout_seconds)
+        except ExecutionFailed as failed:
+            return self._fail(begun, failed.code, failed.message)
+        except BaseException:
+            self._fail(begun, "cancelled", "the call was cancelled while its executor ran")
+            raise
+        return self._finish(begun, result)
+
+    def _execute(self, session_id: str, request: ExecuteRequest) -> ExecuteResponse:
+        begun = self._begin(session_id, request, may_wait=False)
+        if isinstance(begun, ExecuteResponse):
+            return begun
+        try:
+            result = run(begun.executor, begun.parameters(), begun.names())
+        except ExecutionFailed as failed:
+            return self._fail(begun, failed.code, failed.message)
+        except BaseException:
+            self._fail(begun, "cancelled", "the call was interrupted while its executor ran")
+            raise
+        return self._finish(begun, result)
+
+    def _begin(
+        self, session_id: str, request: ExecuteRequest, *, may_wait: bool
+    ) -> ExecuteResponse | Running:
+        with self._lock:
+            try:
+                arguments.check_execution(request.action_id, request.idempotency_key)
+                session = self._sessions.running(session_id)
+                executor = self._executors.get(request.action_id)
+                if executor is not None and not may_wait:
+                    refuse_async(executor)
+                return self._execution.begin(session, request)
+            except _TOLD as error:
+                self._tell(session_id, error)
+
+    def _finish(self, running: Running, result: Json) -> ExecuteResponse:
+        with self._lock:
+            return self._execution.finish(running, result)
+
+    def _fail(self, running: Running, code: str, message: str) -> ExecuteResponse:
+        with self._lock:
+            return self._execution.fail(running, code, message)
+
+    # Approvals
+
+    def approvals(self, session_id: str | None = None) -> list[dict[str, Json]]:
+        """Return the approvals asked for, of one session or of all running ones, oldest first."""
+        with self._lock:
+            return [approval.to_dict() for approval in self._approvals.list(session_id)]
+
+    def grant_approval(
+        self,
+        approval_id: str,
+        *,
+        approver: str,
+        reason: str = "",
+        expires_in_seconds: int | None = None,
+        uses: int | None = None,
+    ) -> dict[str, Json]:
+        """Let the very call that was asked about run: same session, action and parameters.
+
+        Args:
+            approver: who decided, 1-255 characters.
+            expires_in_seconds: 1-604800; the policy's, or 3600, if None.
+            uses: 1-1000; the policy's, or 1, if None.
+
+        Raises:
+            InvalidInput: `invalid_approver`, `invalid_reason`, `invalid_expiry`, `invalid_uses`.
+            NotFound: `approval_not_found`.
+            InvalidState: `approval_decided`.
+        """
+        return self._decide(approval_id, True, approver, reason, expires_in_seconds, uses)
+
+    def refuse_approval(self, approval_id: str, *, approver: str, reason: str = "") -> dict[str, Json]:
+        """Refuse the call; asking again makes a new request. Raises as `grant_approval`."""
+        return self._decide(approval_id, False, approver, reason, None, None)
+
+    def _decide(
+        self,
+        approval_id: str,
+        granted: bool,
+        approver: str,
+        reason: str,
+        expires_in_seconds: int | None,
+        uses: int | None,
+    ) -> dict[str, Json]:
+        with self._lock:
+            try:
+                return self._approving.decide(
+                    approval_id,
+                    granted=granted,
+                    approver=approver,
+                    reason=reason,
+                    expires_in_seconds=expires_in_seconds,
+                    uses=uses,
+                ).to_dict()
+            except _TOLD as error:
+                self._tell(None, error)
+
+    # Trace
+
+    def emit(self, session_id: str, event_type: str, payload: dict[str, Json]) -> RawEvent:
+        """Record an event of the host's own. Its payload is frozen now.
+
+        Args:
+            event_type: lower-case words joined by dots, not one of the protocol's prefixes.
+
+        Raises:
+            InvalidInput: `invalid_event_type`, `reserved_event_type`, `invalid_payload`, `not_canonical`.
+            NotFound, InvalidState: the session's.
+            BufferFull, BackendFailure: it was not recorded.
+        """
+        with self._lock:
+            try:
+                session = self._sessions.running(session_id)
+                texts = [arguments.check_event(event_type, payload)]
+            except _TOLD as error:
+                self._tell(session_id, error)
+            return self._recorder.record(session, self._recorder.now(), texts, trace_id=session.trace_id)
+
+    def get_trace(self, session_id: str) -> list[TraceEvent]:
+        """Return a session's events, running or ended, in order; deferred ones are flushed first.
+
+        Raises:
+            InvalidState: `traces_elsewhere` when `drain_traces` feeds another store; `details.pending` counts
+                what has not been taken.
+        """
+        return self._readable_storage().get_events(session_id)
+
+    def verify_chain(self, session_id: str) -> VerifyResult:
+        """Verify a session's stored events from the genesis on; raises as `get_trace`."""
+        return verify_lines(self._readable_storage().iter_lines(session_id))
+
+    def flush_traces(self) -> int:
+        """Store all deferred events now and return how many those were; 0 in immediate mode.
+
+        Raises:
+            InvalidState: `traces_elsewhere`.
+        """
+        self._readable_storage(flush=False)
+        return self._processor.flush() if self._processor else 0
+
+    def drain_traces(self, max_events: int) -> Batch:
+        """Take up to `max_events` deferred events out as one batch; see `TraceRingBuffer.drain`.
+
+        Raises:
+            InvalidInput: `invalid_max_events`.
+            InvalidState: `not_deferred`, or `buffer_consumed` when a processor drains it.
+        """
+        return self._own_buffer().drain(max_events)
+
+    def ack(self, batch_id: int) -> bool:
+        """Tell that a batch is stored; False when it was acknowledged before. Raises as `drain_traces`."""
+        return self._own_buffer().ack(batch_id)
+
+    def redeliver(self) -> list[Batch]:
+        """Return the unacknowledged batches again, byte for byte. Raises as `drain_traces`."""
+        return self._own_buffer().redeliver()
+
+    def buffer_stats(self) -> BufferStats:
+        """Return the buffer's counts.
+
+        Raises:
+            InvalidState: `not_deferred`.
+        """
+        return self._deferred_buffer().buffer_stats()
+
+    def buffer_pressure(self) -> float:
+        """Return how full the buffer is, 0.0 to 1.0; 0.0 in immediate mode."""
+        return self._buffer.buffer_pressure() if self._buffer else 0.0
+
+    # The resolver itself
+
+    def statistics(self) -> ResolverStats:
+        """Return the state of this moment."""
+        with self._lock:
+            return ResolverStats(
+                tracing=self._tracing,
+                atlases=tuple(self._planner.catalogue.atlases),
+                sessions_active=len(self._sessions),
+                resolutions_remembered=self._sessions.remembered_count,
+                buffer=self._buffer.buffer_stats() if self._buffer else None,
+                pressure=self.buffer_pressure(),
+            )
+
+    def close(self) -> None:
+        """End the runtime's own session, store what is left, and refuse what comes. Again: nothing.
+
+        Running sessions are not ended: who started them says how they ended.
+        """
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._sessions.end_runtime_session()
+            self._executors.clear()
+        if self._processor_handle is not None:
+            self._processor_handle.shutdown()
+
+    def _new_tracer(self, capacity: int) -> Tracer:
+        if self._tracing == "immediate":
+            self._storage = self._storage or MemoryStorage()
+            return ImmediateTracer(self._storage)
+        if self._tracing != "deferred":
+            raise InvalidInput("invalid_tracing", "use `immediate` or `deferred`", pointer="/tracing")
+        self._buffer = TraceRingBuffer(capacity)
+        if self._storage is not None:
+            self._processor = TraceProcessor(self._buffer, self._storage, drive=new_drive())
+        return DeferredTracer(self._buffer)
+
+    def _start_processor(self) -> ProcessorHandle | None:
+        return self._processor.start() if self._processor else None
+
+    def _is_loaded(self, atlas_id: str) -> bool:
+        return atlas_id in self._planner.catalogue.atlases
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InvalidState("resolver_closed", "this resolver was closed: make another")
+
+    def _tell(self, session_id: str | None, error: CRAError) -> NoReturn:
+        """Record an error and raise it."""
+        self._sessions.record_error(session_id, error, self._planner)
+        raise error
+
+    def _readable_storage(self, *, flush: bool = True) -> StorageBackend:
+        if self._storage is None:
+            pending = self._deferred_buffer().buffer_stats()
+            raise InvalidState(
+                "traces_elsewhere",
+                "drain_traces feeds another store: read the trace there",
+                pending=pending.pending + pending.in_flight,
+            )
+        if flush and self._processor is not None:
+            self._processor.flush()
+        return self._storage
+
+    def _deferred_buffer(self) -> TraceRingBuffer:
+        if self._buffer is None:
+            raise InvalidState(
+                "not_deferred", "immediate mode has no buffer: use Resolver(tracing='deferred')"
+            )
+        return self._buffer
+
+    def _own_buffer(self) -> TraceRingBuffer:
+        buffer = self._deferred_buffer()
+        buffer.claim("drain_traces")
+        return buffer
+
+
+def _check_schema(schema: Json, pointer: str) -> None:
+    compile_schema(schema, pointer=pointer)
