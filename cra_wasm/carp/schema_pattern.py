@@ -1,0 +1,121 @@
+"""`pattern` that cannot hang: an upper bound of the backtracking is computed before a pattern is taken.
+
+Two rules refuse a pattern as `unsafe_pattern`.
+
+1. By its shape (PROTOCOL 2): an unbounded quantifier inside another, `(a+)+`, or right after another, `a*a*`,
+   even where the characters differ; and a quantifier over a group that can match nothing.
+2. By its price: the steps that a backtracking engine may take on a subject of 1,024 characters, start
+   positions included, are over MAX_STEPS. This finds `(a|aa)+$`, `(a|a)*$`, `(.*a){20}`, `(a?b?){30}`.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import Final
+
+from .schema_pattern_parse import PatternRefused, parse
+from .schema_pattern_price import price
+from .schema_pattern_tree import Choice, Part, Repeat, Sequence, shortest_match, write
+
+MAX_SUBJECT_CHARS: Final = 1_024
+"""Longest text that a pattern is tried on; a longer one is a finding of its own."""
+
+MAX_STEPS: Final = 16_000_000
+"""Most steps of one search: a quadratic pattern passes (< 50 ms on CPython), a cubic one does not."""
+
+STEPS_PER_UNIT: Final = 256
+"""So many steps of `re` cost at most about as much as applying one subschema in Python: a step takes 3 ns."""
+
+_LENGTHS: Final = (16, 64, 256, MAX_SUBJECT_CHARS)
+
+
+class GuardedPattern:
+    """A pattern that was found safe. It finds its text anywhere in the subject, as JSON Schema wants it."""
+
+    __slots__ = ("_search", "_units", "text")
+
+    def __init__(self, text: str, search: re.Pattern[str], units: tuple[int, ...]) -> None:
+        self.text = text
+        self._search = search.search
+        self._units = units
+
+    def units(self, length: int) -> int:
+        """Return what a search in `length` characters costs at most, in units of one keyword."""
+        for limit, units in zip(_LENGTHS, self._units, strict=True):
+            if length <= limit:
+                return units
+        return self._units[-1]
+
+    def found_in(self, subject: str) -> bool:
+        """Tell whether the pattern is found. The caller has checked MAX_SUBJECT_CHARS."""
+        return self._search(subject) is not None
+
+
+def compile_pattern(text: str) -> GuardedPattern:
+    """Return `text` compiled.
+
+    Raises:
+        PatternRefused: `unsupported_pattern` or `unsafe_pattern`.
+    """
+    part = parse(text)
+    _refuse_shape(part)
+    steps = [price(part, length) for length in _LENGTHS]
+    if steps[-1] > MAX_STEPS:
+        raise PatternRefused(
+            "unsafe_pattern",
+            f"`{text[:60]}` may backtrack for too long: anchor it, let branches begin differently",
+        )
+    units = tuple(1 + count // STEPS_PER_UNIT for count in steps)
+    return GuardedPattern(text, re.compile(write(part), re.ASCII), units)
+
+
+def _refuse_shape(part: Part) -> None:
+    match part:
+        case Sequence():
+            for item in part.items:
+                _refuse_shape(item)
+            for before, after in pairwise(part.items):
+                if _unbounded_at(before, -1) and _unbounded_at(after, 0):
+                    raise PatternRefused("unsafe_pattern", "an unbounded quantifier follows another at once")
+        case Choice():
+            for branch in part.branches:
+                _refuse_shape(branch)
+        case Repeat():
+            _refuse_shape(part.body)
+            _refuse_repeat(part)
+
+
+def _refuse_repeat(part: Repeat) -> None:
+    if part.high is None and _holds_unbounded(part.body):
+        raise PatternRefused("unsafe_pattern", "an unbounded quantifier stands inside another")
+    if part.high is None or part.high > 1:
+        if shortest_match(part.body) == 0:
+            raise PatternRefused("unsafe_pattern", "a group that can match nothing is repeated")
+        if _unbounded_at(part.body, -1) and _unbounded_at(part.body, 0):
+            raise PatternRefused("unsafe_pattern", "an unbounded quantifier follows itself at once")
+
+
+def _unbounded_at(part: Part, edge: int) -> bool:
+    """Tell whether an unbounded repetition stands at the start (edge 0) or the end (edge -1) of `part`."""
+    match part:
+        case Sequence():
+            return bool(part.items) and _unbounded_at(part.items[edge], edge)
+        case Choice():
+            return any(_unbounded_at(branch, edge) for branch in part.branches)
+        case Repeat():
+            return part.high is None or _unbounded_at(part.body, edge)
+        case _:
+            return False
+
+
+def _holds_unbounded(part: Part) -> bool:
+    match part:
+        case Sequence():
+            return any(map(_holds_unbounded, part.items))
+        case Choice():
+            return any(map(_holds_unbounded, part.branches))
+        case Repeat():
+            return part.high is None or _holds_unbounded(part.body)
+        case _:
+            return False
