@@ -1,7 +1,7 @@
 """The example atlases are what a newcomer copies: they must be right in every part that can be checked.
 
-The checks here read the JSON alone, in plain Python, so that a mistake in the loader cannot hide one
-in an atlas.
+All checks but the last read the JSON alone, in plain Python, so that a mistake in the loader cannot hide
+one in an atlas; the last holds the runtime to what the atlases promise.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from cra_wasm import Resolver
 
 FOLDER = Path(__file__).parents[2] / "examples" / "atlases"
 NAMES = ("customer-support", "data-analytics", "browser-operator")
@@ -268,3 +270,23 @@ def test_example_goals_bring_blocks_that_exist_by_priority_and_cover_every_decis
         order = [priorities[name] for name in goal["context_blocks"]]
         assert order == sorted(order, reverse=True), goal["goal"]
     assert len({tuple(goal["context_blocks"]) for goal in goals}) >= 4
+
+
+@each_atlas
+def test_each_example_goal_brings_the_decision_and_the_blocks_it_names(atlas: dict[str, Any]) -> None:
+    resolver = Resolver()
+    for other in ATLASES.values():
+        resolver.load_atlas(other)
+    session_id = resolver.create_session("demo-agent", "try the example goals")
+    for goal in atlas["metadata"]["example_goals"]:
+        resolution = json.loads(
+            resolver.resolve(
+                session_id,
+                goal["goal"],
+                risk_tier=goal.get("risk_tier", "low"),
+                required_capabilities=goal.get("required_capabilities", ()),
+                atlas_ids=[atlas["atlas_id"]],
+            ).to_json()
+        )
+        assert resolution["decision"]["type"] == goal["decision"], goal["goal"]
+        assert [block["block_id"] for block in resolution["context_blocks"]] == goal["context_blocks"]
