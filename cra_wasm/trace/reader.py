@@ -12,13 +12,16 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO, Final, Literal
 
-from ..errors import InvalidInput, Json
+from ..errors import Json
 from ..model.event import TraceEvent
 from ..model.limits import MAX_JSON_DEPTH, MAX_PAYLOAD_CHARS
 from ..model.nesting import nests_deeper
 from .canonical import MAX_SAFE_INTEGER, canonical_json
 
-MAX_LINE_BYTES: Final = 4 * MAX_PAYLOAD_CHARS + 4096
+_REST_CHARS: Final = 4096
+"""Room for what stands around a payload: some 600 characters and the event type."""
+
+MAX_LINE_BYTES: Final = 4 * MAX_PAYLOAD_CHARS + _REST_CHARS
 """Longest line that is read, line feed included: the largest payload at four bytes a character, and the rest.
 
 A longer one is `bad_field` and is never held as a whole, so that one endless line cannot fill the memory.
@@ -89,7 +92,8 @@ def read_event(line: bytes) -> TraceEvent:
         text = line[:-1].decode()
     except UnicodeDecodeError:
         raise BadLine("bad_field") from None
-    if nests_deeper(text, _LINE_DEPTH):
+    # Before anything is parsed: an empty list takes 3 characters as text and 64 bytes as an object.
+    if len(text) > MAX_PAYLOAD_CHARS + _REST_CHARS or nests_deeper(text, _LINE_DEPTH):
         raise BadLine("bad_field")
     match = _LINE.fullmatch(text)
     if match is None or not _is_canonical(match["payload_json"]):

@@ -1,0 +1,1 @@
+"""Where finished events are kept (`ports.StorageBackend`): memory, JSONL files, SQLite, or nowhere."""
