@@ -11,6 +11,7 @@ Two rules refuse a pattern as `unsafe_pattern`.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from itertools import pairwise
 from typing import Final
 
@@ -41,11 +42,8 @@ class GuardedPattern:
         self._units = units
 
     def units(self, length: int) -> int:
-        """Return what a search in `length` characters costs at most, in units of one keyword."""
-        for limit, units in zip(_LENGTHS, self._units, strict=True):
-            if length <= limit:
-                return units
-        return self._units[-1]
+        """Return what a search in `length` characters costs at most, in units of one subschema."""
+        return self._units[bisect_left(_LENGTHS, length)]
 
     def found_in(self, subject: str) -> bool:
         """Tell whether the pattern is found. The caller has checked MAX_SUBJECT_CHARS."""

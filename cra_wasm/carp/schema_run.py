@@ -18,10 +18,10 @@ MAX_APPLICATIONS_DEPTH: Final = 192
 """Deepest nesting of subschemas applied at run time: 64 levels of instance with three subschemas in each."""
 
 MAX_UNITS: Final = 1_000_000
-"""Work of one validation, in keywords applied: about half a second on CPython. Beyond it: refused."""
+"""Work of one validation, in subschemas applied: about half a second on CPython. Beyond it: refused."""
 
-MAX_VALUES: Final = 1_000_000
-"""Most values in one instance or schema."""
+MAX_VALUES: Final = 500_000
+"""Most values in one instance or schema: what a million characters of JSON can hold."""
 
 Path: TypeAlias = "tuple[Path, str | int] | None"
 """Where we are in the instance, innermost first: cheap to make, and written out only for a finding."""

@@ -1,0 +1,162 @@
+"""No schema and no instance makes the validator recurse without bound or run for long."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cra_wasm.carp.schema import MAX_FINDINGS, MAX_SUBSCHEMAS, compile_schema
+from cra_wasm.carp.schema_links import MAX_LOOPS, MAX_REFERENCE_DEPTH
+from cra_wasm.carp.schema_pattern import MAX_SUBJECT_CHARS
+from cra_wasm.carp.schema_run import MAX_INSTANCE_DEPTH
+from cra_wasm.errors import InvalidInput
+
+
+def nested(depth: int, key: str | None = None) -> Any:
+    value: Any = {} if key else []
+    for _ in range(depth - 1):
+        value = {key: value} if key else [value]
+    return value
+
+
+def refusal(schema: Any) -> dict[str, Any]:
+    with pytest.raises(InvalidInput) as refused:
+        compile_schema(schema)
+    return refused.value.details
+
+
+def chain(length: int) -> dict[str, Any]:
+    links: dict[str, Any] = {f"d{n}": {"$ref": f"#/$defs/d{n + 1}"} for n in range(length - 1)}
+    return {"$defs": links | {f"d{length - 1}": {}}}
+
+
+def test_an_instance_nested_too_deep_is_one_error() -> None:
+    validator = compile_schema({})
+    assert validator.errors(nested(MAX_INSTANCE_DEPTH)) == []
+    for depth in (MAX_INSTANCE_DEPTH + 1, 5_000):
+        (error,) = validator.errors(nested(depth), pointer="/p")
+        assert (error.keyword, error.pointer) == ("limits", "/p" + "/0" * MAX_INSTANCE_DEPTH)
+
+
+def test_an_instance_that_holds_itself_is_one_error() -> None:
+    loop: list[Any] = []
+    loop += [loop, loop]
+    (error,) = compile_schema({"enum": [1]}).errors(loop)
+    assert error.keyword == "limits"
+
+
+def test_a_recursive_schema_follows_the_deepest_instance() -> None:
+    schema = {
+        "$ref": "#/$defs/n",
+        "$defs": {"n": {"allOf": [{"additionalProperties": {"$ref": "#/$defs/n"}}]}},
+    }
+    assert compile_schema(schema).errors(nested(MAX_INSTANCE_DEPTH, "a")) == []
+
+
+def test_too_many_subschemas_in_each_other_are_one_error() -> None:
+    inner: Any = {"additionalProperties": {"$ref": "#"}}
+    for _ in range(8):
+        inner = {"allOf": [inner]}
+    (error,) = compile_schema(inner).errors(nested(MAX_INSTANCE_DEPTH, "a"))
+    assert error.keyword == "limits"
+
+
+def test_a_schema_nested_too_deep_is_refused() -> None:
+    schema: Any = {}
+    for _ in range(5_000):
+        schema = {"not": schema}
+    details = refusal(schema)
+    assert details["findings"][0]["code"] == "limits"
+    assert details["pointer"] == "/not" * MAX_INSTANCE_DEPTH
+
+
+def test_a_chain_of_references_has_a_longest_length() -> None:
+    compile_schema(chain(MAX_REFERENCE_DEPTH))
+    assert refusal(chain(MAX_REFERENCE_DEPTH + 1))["findings"][0]["code"] == "limits"
+    assert refusal(chain(9_000))["findings"][0]["code"] == "limits"
+
+
+def test_a_schema_has_a_largest_number_of_subschemas() -> None:
+    compile_schema({"properties": {str(n): {} for n in range(MAX_SUBSCHEMAS - 1)}})
+    details = refusal({"properties": {str(n): {} for n in range(50_000)}})
+    assert [(each["pointer"], each["code"]) for each in details["findings"]] == [
+        (f"/properties/{MAX_SUBSCHEMAS - 1}", "limits")
+    ]
+
+
+def test_a_refusal_carries_a_bounded_number_of_findings() -> None:
+    details = refusal({f"x{n}": 1 for n in range(1_000)})
+    assert (len(details["findings"]), details["findings_total"]) == (MAX_FINDINGS, 1_000)
+
+
+def test_the_search_for_loops_ends_after_a_bounded_number() -> None:
+    details = refusal({"$defs": {f"d{n}": {"$ref": f"#/$defs/d{n}"} for n in range(1_000)}})
+    assert details["findings_total"] == MAX_LOOPS
+
+
+def test_references_that_double_the_work_end_in_an_error() -> None:
+    doubled: dict[str, Any] = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(30)}
+    validator = compile_schema({"$ref": "#/$defs/d0", "$defs": doubled | {"d30": {}}})
+    (error,) = validator.errors(1)
+    assert error.keyword == "limits"
+    assert [
+        found.keyword
+        for found in compile_schema({"not": doubled["d0"], "$defs": doubled | {"d30": {}}}).errors(1)
+    ] == ["limits"]
+
+
+def test_patterns_share_the_limit_of_work() -> None:
+    validator = compile_schema({"items": {"pattern": "foo.*bar"}})
+    errors = validator.errors(["foo" * 341] * 200, limit=1_000)
+    assert [error.keyword for error in errors[:2]] == ["limits", "pattern"]
+    assert validator.errors(["a fool at the bar"] * 200) == []
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"pattern": "a"}, {"not": {"pattern": "b"}}, {"anyOf": [{"pattern": "b"}, True]}],
+    ids=repr,
+)
+def test_a_text_too_long_for_a_pattern_is_an_error_even_inside_not(schema: Any) -> None:
+    validator = compile_schema(schema)
+    assert validator.errors("a" * MAX_SUBJECT_CHARS) == []
+    assert validator.errors("a" * (MAX_SUBJECT_CHARS + 1))[0].keyword == "pattern"
+
+
+def test_a_property_name_too_long_for_a_pattern_is_an_error() -> None:
+    validator = compile_schema({"patternProperties": {"a": True}, "additionalProperties": True})
+    assert validator.errors({"a" * MAX_SUBJECT_CHARS: 1}) == []
+    (error,) = validator.errors({"a" * (MAX_SUBJECT_CHARS + 1): 1, "a" * (MAX_SUBJECT_CHARS + 2): 1})
+    assert (error.pointer, error.keyword) == ("", "patternProperties")
+
+
+@pytest.mark.parametrize(
+    ("instance", "pointer"),
+    [
+        (float("nan"), ""),
+        ([1, float("inf")], "/1"),
+        (b"", ""),
+        (1j, ""),
+        ([{1, 2}], "/0"),
+        ({"a": {"b": (1,)}}, "/a/b"),
+        ({"a": {1: 2}}, "/a"),
+    ],
+    ids=repr,
+)
+def test_a_value_that_json_does_not_have_is_an_error(instance: Any, pointer: str) -> None:
+    assert [(error.keyword, error.pointer) for error in compile_schema(True).errors(instance)] == [
+        ("json", pointer)
+    ]
+
+
+def test_numbers_of_any_size_are_compared_exactly() -> None:
+    assert compile_schema({"multipleOf": 1e-300}).errors([1e308, 10**400]) == []
+    assert compile_schema({"multipleOf": 3}).errors(10**400)
+    assert compile_schema({"maximum": 1e308}).errors(10**400)
+    assert compile_schema({"uniqueItems": True}).errors([10**400, 10**400])
+
+
+def test_a_large_array_of_distinct_numbers_is_unique() -> None:
+    # Multiples of 2^61 - 1 share one hash in Python.
+    assert compile_schema({"uniqueItems": True}).errors([n * (2**61 - 1) for n in range(20_000)]) == []
