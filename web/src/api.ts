@@ -107,11 +107,11 @@ export interface TraceAccess {
    * Rejects with `session_forked` or `traces_quarantined` when events since the last flush could not join their chain.
    */
   flush(): Promise<void>;
-  /** The session's events in order. Rejects with `unknown_session`. */
+  /** The session's events in order. Rejects with `session_not_found`. */
   traces(sessionId: string): AsyncIterable<TraceEvent>;
-  /** Check every event and link. Rejects with `unknown_session`, or when the store cannot be read. */
+  /** Check every event and link. Rejects with `session_not_found`, or when the store cannot be read. */
   verify(sessionId: string): Promise<VerifyResult>;
-  /** The session's `.trace.jsonl`, byte for byte as it is stored. Rejects with `unknown_session`. */
+  /** The session's `.trace.jsonl`, byte for byte as it is stored. Rejects with `session_not_found`. */
   exportJsonl(sessionId: string): Promise<Uint8Array<ArrayBuffer>>;
   /** Every stored session, oldest first. */
   sessions(): Promise<readonly SessionHead[]>;

@@ -12,13 +12,13 @@ type JsonFunctions = { readonly [K in BridgeFunction]: (...args: readonly string
 
 /** The module proxy. Strings in, JSON text out. */
 export interface Bridge extends JsonFunctions {
-  register_executor(actionId: string, executor: BridgeExecutor): unknown;
-  unregister_executor(actionId: string): unknown;
+  register_executor(actionId: string, executor: BridgeExecutor): string;
+  unregister_executor(actionId: string): string;
   pending_events(): number;
   drain_traces(maxEvents: number): BatchOrError;
   ack(batchId: number): boolean;
   redeliver(): readonly BatchOrError[];
-  close(): void;
+  close(): unknown;
   /** Of the proxy itself: gives it back to Python. */
   destroy?(): void;
 }

@@ -5,7 +5,7 @@
  * (by UTF-16 code units, which is how `sort` compares) and to refuse what has no canonical form.
  */
 
-/** Deepest nesting of arrays and objects that is read; the same limit as in Python. */
+/** Deepest nesting of arrays and objects in a payload; the same limit as in Python. A line is one more around it. */
 export const MAX_JSON_DEPTH = 64;
 
 const LONE_SURROGATE = /\p{Surrogate}/u;
@@ -64,6 +64,8 @@ export function hasDuplicateKey(text: string): boolean {
     const keys = open.at(-1);
     if (token === "{" || token === "[") {
       open.push(token === "{" ? new Set() : null);
+      // Too deep to be read at all, whatever its keys.
+      if (open.length > MAX_JSON_DEPTH + 1) return false;
       keyExpected = token === "{";
     } else if (token === "}" || token === "]") {
       open.pop();

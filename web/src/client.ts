@@ -124,13 +124,15 @@ class CraClient implements Cra {
 
   async resolve(options: ResolveOptions): Promise<Resolution> {
     const { sessionId, goal, riskTier = "low" } = options;
-    const more = present({
+    const more = {
       required_capabilities: options.requiredCapabilities,
       context_hints: options.contextHints,
       atlas_ids: options.atlasIds,
       context: options.context,
-    });
-    return (await this.#ask("resolve", [sessionId, goal, riskTier, more])) as Resolution;
+    };
+    // No options at all is the bridge's fast way.
+    const moreJson = Object.values(more).some((value) => value !== undefined) ? present(more) : "";
+    return (await this.#ask("resolve", [sessionId, goal, riskTier, moreJson])) as Resolution;
   }
 
   async resolveRequest(request: string | JsonObject): Promise<JsonObject> {
@@ -195,7 +197,7 @@ class CraClient implements Cra {
     readonly sessionId: string;
     readonly resolutionId: string;
   }): Promise<readonly ActionExplanation[]> {
-    return (await this.#ask("explain", [options.resolutionId, options.sessionId])) as readonly ActionExplanation[];
+    return (await this.#ask("explain", [options.sessionId, options.resolutionId])) as readonly ActionExplanation[];
   }
 
   flush(): Promise<void> {

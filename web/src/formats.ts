@@ -10,9 +10,9 @@ export const EVENT_TYPE = /^[a-z]+(?:\.[a-z_]+)+$/;
 /**
  * Return `sessionId` when it is a lower-case UUID: nothing else may become part of a key or a file name.
  *
- * Throws `invalid_session_id`.
+ * Throws `invalid_id`.
  */
 export function checkedSessionId(sessionId: string): string {
   if (UUID.test(sessionId)) return sessionId;
-  throw new CraError("invalid_session_id", `\`${sessionId.slice(0, 64)}\` is not a lower-case UUID`);
+  throw new CraError("invalid_id", `\`${sessionId.slice(0, 64)}\` is not a lower-case UUID`);
 }

@@ -151,7 +151,8 @@ export type VerifyError =
 
 /**
  * What a verification found; the same JSON as `cra-wasm verify --json`.
- * `error_at` is the 0-based line of the first bad event; `head` the hash of the last good one.
+ * `error_at` is the 0-based line of the first bad event, `events` how many before it are good, `head` the hash of the
+ * last of these. `warnings` is empty or ["truncated"]: no session.ended, so later events may be missing.
  */
 export interface VerifyResult {
   readonly valid: boolean;
@@ -194,19 +195,23 @@ export interface TraceStatistics {
   readonly last_error: { readonly code: string; readonly message: string } | null;
 }
 
-/** The bridge's own figures; more fields may be present. */
+/** The resolver's own figures; more fields may be present. `atlases` are the ids of the loaded ones. */
 export interface ResolverStatistics {
   readonly version: string;
   readonly sessions_active: number;
   readonly resolutions_remembered: number;
-  readonly atlases: number;
+  readonly atlases: readonly string[];
+  /** How full the buffer is, 0 to 1. At 1 calls are refused. */
+  readonly pressure: number;
   readonly buffer: {
     readonly capacity: number;
     readonly pending: number;
     readonly in_flight: number;
     readonly reserved: number;
+    readonly batches_in_flight: number;
+    readonly pushed: number;
+    readonly acknowledged: number;
     readonly refused: number;
-    readonly pressure: number;
   };
   readonly [key: string]: unknown;
 }

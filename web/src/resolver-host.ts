@@ -1,5 +1,6 @@
 /** What runs in the resolver's worker: the bridge, its executors, its traces. Pyodide itself comes in as `loadBridge`. */
 
+import { parseAnswer } from "./bridge.js";
 import type { Bridge } from "./bridge.js";
 import { Channel } from "./channel.js";
 import type { None } from "./channel.js";
@@ -54,15 +55,16 @@ export class ResolverHost {
   }
 
   #register(actionId: string, deadlineMs: number): null {
-    this.#running().register_executor(actionId, (parametersJson, callJson) => {
+    const answer = this.#running().register_executor(actionId, (parametersJson, callJson) => {
       const params = { action_id: actionId, parameters_json: parametersJson, call_json: callJson };
       return this.#page.call("run_executor", params, deadlineMs);
     });
+    parseAnswer(answer);
     return null;
   }
 
   #unregister(actionId: string): null {
-    this.#running().unregister_executor(actionId);
+    parseAnswer(this.#running().unregister_executor(actionId));
     return null;
   }
 

@@ -117,7 +117,7 @@ export class TraceHost {
 
   async #known(sessionId: string): Promise<void> {
     if ((await this.#use().store.head(checkedSessionId(sessionId))) !== null) return;
-    throw new CraError("unknown_session", `no session \`${sessionId}\` is stored here`);
+    throw new CraError("session_not_found", `no session \`${sessionId}\` is stored here`);
   }
 
   async #close(): Promise<null> {

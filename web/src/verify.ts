@@ -1,4 +1,10 @@
-/** The strict verifier of a session's trace (PROTOCOL 3.4). It reads bytes and trusts nothing. */
+/**
+ * The strict verifier of a session's trace (PROTOCOL 3.4). It reads bytes and trusts nothing.
+ *
+ * Each line is checked in this order, and its first fault is told: its own form (`bad_field`, `duplicate_key`), its
+ * number (`bad_genesis`, `sequence_gap`), its link (`bad_genesis`, `chain_broken`), its hash (`hash_mismatch`). An event
+ * of another session or after session.ended does not belong to the chain that it stands in: `chain_broken`.
+ */
 
 import { joinBytes } from "./bytes.js";
 import { canonicalize, hasDuplicateKey } from "./canonical.js";
@@ -9,6 +15,12 @@ import type { VerifyError, VerifyResult } from "./model.js";
 
 const LF = 10;
 
+/** Longest payload that is read, in characters (code points); the same limit as in Python. */
+const MAX_PAYLOAD_CHARS = 1_000_000;
+
+/** The largest payload at four bytes a character, and room for what stands around it. */
+const MAX_LINE_BYTES = 4 * MAX_PAYLOAD_CHARS + 4_096;
+
 /** A line that passed every check of its own; only its place in the chain is open. */
 interface ReadEvent extends RawEvent {
   readonly previous_event_hash: string;
@@ -18,8 +30,9 @@ interface ReadEvent extends RawEvent {
 /**
  * Verify a trace given as chunks of its bytes, cut anywhere.
  *
- * The result names the first bad event; what comes after it is not read. It rejects only where the source of the chunks
- * does. Warning `truncated`: the last event is not session.ended, so later events may be missing.
+ * The result names the first bad event; what comes after it is not read. A last line without LF is torn and `bad_field`;
+ * no event at all is `bad_genesis`. Warning `truncated`: the last event is not session.ended, so later events may be
+ * missing. It rejects only where the source of the chunks does.
  */
 export async function verifyTrace(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<VerifyResult> {
   const verifier = new ChainVerifier(await createHasher("sha256"));
@@ -32,8 +45,10 @@ export async function verifyTrace(chunks: AsyncIterable<Uint8Array> | Iterable<U
       start = end + 1;
     }
     rest = bytes.slice(start);
+    // One endless line must not fill the memory.
+    if (rest.length > MAX_LINE_BYTES) break;
   }
-  if (rest.length > 0) verifier.check(rest);
+  if (rest.length > 0) verifier.refuse("bad_field");
   return verifier.result();
 }
 
@@ -54,28 +69,38 @@ export class ChainVerifier {
   check(line: Uint8Array): boolean {
     if (this.#error !== null) return false;
     const event = this.#read(line);
-    this.#error = typeof event === "string" ? event : this.#fault(event);
-    if (this.#error !== null || typeof event === "string") return false;
+    const error = typeof event === "string" ? event : this.#fault(event);
+    if (error !== null || typeof event === "string") {
+      this.#error = error;
+      return false;
+    }
     this.#last = event;
     this.#events += 1;
     return true;
   }
 
+  /** End the trace with a line that cannot be read. */
+  refuse(error: VerifyError): void {
+    this.#error ??= error;
+  }
+
+  /** What was found so far; a trace without events has no genesis. */
   result(): VerifyResult {
-    const warnings = this.#error === null && this.#last?.event_type !== "session.ended" ? ["truncated"] : [];
+    const error = this.#error ?? (this.#last === null ? "bad_genesis" : null);
     return {
-      valid: this.#error === null,
+      valid: error === null,
       events: this.#events,
-      error: this.#error,
-      error_at: this.#error === null ? null : this.#events,
+      error,
+      error_at: error === null ? null : this.#events,
       head: this.#last?.event_hash ?? null,
-      warnings,
+      warnings: error === null && this.#last?.event_type !== "session.ended" ? ["truncated"] : [],
     };
   }
 
   #read(line: Uint8Array): ReadEvent | "bad_field" | "duplicate_key" {
     let text: string;
     let value: unknown;
+    if (line.length >= MAX_LINE_BYTES) return "bad_field";
     try {
       text = this.#decoder.decode(line);
       value = JSON.parse(text);
@@ -90,9 +115,12 @@ export class ChainVerifier {
     if (previous === null) {
       if (event.sequence !== 0 || event.previous_event_hash !== GENESIS_HASH) return "bad_genesis";
     } else {
-      if (event.session_id !== previous.session_id) return "bad_field";
       if (event.sequence !== previous.sequence + 1) return "sequence_gap";
-      if (event.previous_event_hash !== previous.event_hash) return "chain_broken";
+      const follows =
+        event.previous_event_hash === previous.event_hash &&
+        event.session_id === previous.session_id &&
+        previous.event_type !== "session.ended";
+      if (!follows) return "chain_broken";
     }
     return this.#hash(eventPreimage(event, event.previous_event_hash)) === event.event_hash ? null : "hash_mismatch";
   }
@@ -130,11 +158,12 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Return the payload's canonical text, or "" when it has none. It stands one level below its line's own object. */
+/** Return the payload's canonical text, or "" when it has none or is too large. */
 function canonicalPayload(payload: unknown): string {
   if (!isObject(payload)) return "";
   try {
-    return canonicalize(payload, 1);
+    const text = canonicalize(payload);
+    return text.length <= MAX_PAYLOAD_CHARS || [...text].length <= MAX_PAYLOAD_CHARS ? text : "";
   } catch {
     return "";
   }

@@ -13,6 +13,12 @@ const WORDS: Readonly<Record<Verdict, { chip: string; state: string; by: string;
   denied: { chip: "Denied", state: "bad", by: "Denied by", button: "Try anyway" },
 };
 
+/** The runtime's own reasons, for people; a policy's reason stands as its author wrote it. */
+const REASONS: Readonly<Record<string, string>> = {
+  no_matching_policy: "no policy allows it",
+  out_of_scope: "out of scope for this agent",
+};
+
 export class ActionsPanel {
   readonly #list = byId("action-list", HTMLElement);
   readonly #decision = byId("decision", HTMLElement);
@@ -110,7 +116,7 @@ function reasonLine(view: ActionView, by: string): HTMLElement {
   if (view.policyType !== null && view.policyType !== "allow" && view.policyType !== "deny") {
     line.append(` (${view.policyType.replaceAll("_", " ")})`);
   }
-  if (view.verdict === "denied" && view.reason !== null) line.append(`: ${view.reason}`);
+  if (view.verdict === "denied" && view.reason !== null) line.append(`: ${REASONS[view.reason] ?? view.reason}`);
   return line;
 }
 

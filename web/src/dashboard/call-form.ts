@@ -95,7 +95,7 @@ export class CallForm {
 
   #show(answer: ExecuteResponse): void {
     const words = answer.status.replace("_", " ");
-    announce(`${this.#view.actionId}: ${words}`, answer.status === "success" ? "good" : "bad");
+    announce(`${this.#view.actionId}: ${words}`, STATES[answer.status] === "bad" ? "bad" : "good");
     const line = element("p", { class: "line" }, element("span", { class: "badge", "data-state": STATES[answer.status] }, words));
     this.#answer.replaceChildren(line);
     if (answer.status === "success") {

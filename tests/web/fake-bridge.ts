@@ -1,0 +1,167 @@
+/** cra_wasm.bridge as a TypeScript object: what it promises to JavaScript, with a buffer of its own and no Python. */
+
+import type { BatchOrError, Bridge, BridgeExecutor } from "../../web/src/bridge.js";
+import type { RawEvent } from "../../web/src/chain.js";
+import { CraError } from "../../web/src/errors.js";
+import type { BatchMessage, BootProgress } from "../../web/src/protocol.js";
+import { batchOf, rawEvent, uuid } from "./events.js";
+
+const MAX_IN_FLIGHT = 2;
+
+function refused(code: string, message: string, details: Readonly<Record<string, unknown>> = {}): string {
+  return JSON.stringify({ error: { code, message, details } });
+}
+
+export class FakeBridge implements Bridge {
+  readonly #executors = new Map<string, BridgeExecutor>();
+  readonly #sequences = new Map<string, number>();
+  readonly #inFlight: BatchMessage[] = [];
+  #pending: RawEvent[] = [];
+  #batchId = 0;
+  closed = 0;
+
+  load_atlas(text: string): string {
+    try {
+      const { atlas_id = "" } = JSON.parse(text) as { readonly atlas_id?: string };
+      if (atlas_id === "") return refused("invalid_atlas", "no atlas_id", { pointer: "/atlas_id" });
+      const counts = { actions: 1, policies: 0, context_blocks: 0, capabilities: 0, warnings: [] };
+      return JSON.stringify({ atlas_id, version: "1.0.0", name: "fake", ...counts });
+    } catch {
+      return refused("invalid_json", "this is no JSON", { pointer: "" });
+    }
+  }
+
+  unload_atlas(atlasId: string): string {
+    return JSON.stringify({ atlas_id: atlasId });
+  }
+
+  list_atlases(): string {
+    return "[]";
+  }
+
+  create_session(agentId: string, goal: string): string {
+    const sessionId = uuid(0x5e5, this.#sequences.size);
+    this.#sequences.set(sessionId, 0);
+    this.#push(sessionId, "session.started", { agent_id: agentId, goal });
+    return JSON.stringify({ session_id: sessionId });
+  }
+
+  /** Answers with its own arguments, so that a test can see what crossed. */
+  resolve(...args: readonly string[]): string {
+    const [sessionId = "", goal = ""] = args;
+    if (goal === "throw") throw new TypeError("a Python exception that is no CRAError");
+    if (!this.#sequences.has(sessionId)) return refused("session_not_found", "no such session", { pointer: "/requester/session_id" });
+    this.#push(sessionId, "carp.resolution.completed", { decision_type: "allow" });
+    return JSON.stringify({ arguments: args });
+  }
+
+  resolve_request(text: string): string {
+    return text;
+  }
+
+  async execute(text: string): Promise<string> {
+    const { session_id, action_id, parameters } = JSON.parse(text) as Readonly<Record<string, string>>;
+    const executor = this.#executors.get(action_id ?? "");
+    if (executor === undefined) return refused("no_executor", "register one first");
+    try {
+      const result = JSON.parse(await executor(JSON.stringify(parameters), JSON.stringify({ session_id, action_id }))) as unknown;
+      return JSON.stringify({ status: "success", result, error: null });
+    } catch (cause) {
+      const { code, message } = CraError.from(cause, "unexpected");
+      return JSON.stringify({ status: "error", result: null, error: { code, message, details: {} } });
+    }
+  }
+
+  list_approvals(sessionId = ""): string {
+    return JSON.stringify([{ approval_id: "", session_id: sessionId, action_id: "" }]);
+  }
+
+  decide_approval(text: string): string {
+    return text;
+  }
+
+  end_session(sessionId: string, reason = ""): string {
+    this.#push(sessionId, "session.ended", { reason });
+    return JSON.stringify({ session_id: sessionId, reason, duration_ms: 0, resolution_count: 0, action_count: 0 });
+  }
+
+  emit(sessionId: string, eventType: string, payloadJson: string): string {
+    const count = eventType === "many.events" ? (JSON.parse(payloadJson) as { readonly count: number }).count : 1;
+    for (let n = 0; n < count; n += 1) this.#push(sessionId, eventType, { n });
+    return JSON.stringify({ event_id: uuid(1, 0), sequence: (this.#sequences.get(sessionId) ?? 1) - 1 });
+  }
+
+  explain(...args: readonly string[]): string {
+    return JSON.stringify(args);
+  }
+
+  statistics(): string {
+    const buffer = { pending: this.#pending.length, in_flight: this.#inFlight.length };
+    return JSON.stringify({ version: "fake", sessions_active: this.#sequences.size, buffer });
+  }
+
+  register_executor(actionId: string, executor: BridgeExecutor): string {
+    if (actionId === "") return refused("invalid_id", "an action has an id");
+    this.#executors.set(actionId, executor);
+    return JSON.stringify({ action_id: actionId });
+  }
+
+  unregister_executor(actionId: string): string {
+    return JSON.stringify({ action_id: actionId, removed: this.#executors.delete(actionId) });
+  }
+
+  pending_events(): number {
+    return this.#pending.length;
+  }
+
+  drain_traces(maxEvents: number): BatchOrError {
+    if (this.#pending.length === 0 || this.#inFlight.length === MAX_IN_FLIGHT) return batchOf(0);
+    const taken = this.#pending.slice(0, maxEvents);
+    this.#pending = this.#pending.slice(maxEvents);
+    const sessions = [...new Set(taken.map(({ session_id }) => session_id))];
+    this.#batchId += 1;
+    const batch = batchOf(this.#batchId, ...sessions.map((id) => taken.filter(({ session_id }) => session_id === id)));
+    this.#inFlight.push(batch);
+    return copyOf(batch);
+  }
+
+  ack(batchId: number): boolean {
+    const at = this.#inFlight.findIndex(({ batch_id }) => batch_id === batchId);
+    if (at !== -1) this.#inFlight.splice(at, 1);
+    return at !== -1;
+  }
+
+  redeliver(): readonly BatchMessage[] {
+    return this.#inFlight.map(copyOf);
+  }
+
+  close(): void {
+    this.closed += 1;
+    this.#executors.clear();
+  }
+
+  #push(sessionId: string, type: string, payload: object): void {
+    const sequence = this.#sequences.get(sessionId) ?? 0;
+    this.#sequences.set(sessionId, sequence + 1);
+    this.#pending.push(rawEvent(sequence, { session: sessionId, type, payload: JSON.stringify(payload) }));
+  }
+}
+
+/** Every delivery has bytes of its own, because its buffer is transferred. */
+function copyOf(batch: BatchMessage): BatchMessage {
+  return { ...batch, bytes: batch.bytes.slice() };
+}
+
+/** Boots at once. The last part of the address chooses what a test wants to see go wrong. */
+export function loadFakeBridge(url: string, onProgress: (step: BootProgress) => void): Promise<Bridge> {
+  onProgress({ step: "fake", done: 0, total: 1 });
+  if (url.includes("broken")) return Promise.reject(new Error("no such wheel"));
+  const bridge = new FakeBridge();
+  if (url.includes("deadly")) bridge.list_atlases = () => process.exit(3);
+  if (url.includes("silent")) {
+    bridge.list_atlases = () => {
+      for (;;);
+    };
+  }
+  return Promise.resolve(bridge);
+}

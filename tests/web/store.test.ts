@@ -1,0 +1,305 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { appendFile, mkdtemp, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+
+// Its classes too: idb tells a request from other objects by them.
+import "fake-indexeddb/auto";
+
+import { splitLines } from "../../web/src/bytes.js";
+import { GENESIS_HASH } from "../../web/src/chain.js";
+import { CraError } from "../../web/src/errors.js";
+import type { SessionHead } from "../../web/src/model.js";
+import { openStore } from "../../web/src/open-store.js";
+import { FileStore } from "../../web/src/store-file.js";
+import { IndexedDbStore } from "../../web/src/store-indexeddb.js";
+import { MemoryStore } from "../../web/src/store-memory.js";
+import type { BatchWrite, QuarantineRecord, TraceStore } from "../../web/src/store.js";
+import { chainLines, jsonl, rawEvents, SESSION_A, SESSION_B, uuid } from "./events.js";
+
+const folders: string[] = [];
+after(async () => {
+  for (const folder of folders) await rm(folder, { recursive: true });
+});
+
+async function newFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "cra-store-"));
+  folders.push(folder);
+  return folder;
+}
+
+function withCode(code: string): (error: unknown) => boolean {
+  return (error) => error instanceof CraError && error.code === code;
+}
+
+function headOf(sessionId: string, lines: readonly string[]): SessionHead {
+  const last = JSON.parse(lines.at(-1) ?? "") as { sequence: number; event_hash: string; event_type: string };
+  const ended = last.event_type === "session.ended";
+  return { session_id: sessionId, next_sequence: last.sequence + 1, head_hash: last.event_hash, ended };
+}
+
+/** A write that appends lines[from..to) of a session whose first `from` lines are stored. */
+function appending(sessionId: string, lines: readonly string[], from: number, to: number): BatchWrite {
+  const before = from === 0 ? null : headOf(sessionId, lines.slice(0, from));
+  const bytes = new Uint8Array(jsonl(lines.slice(from, to)));
+  return {
+    expected: [{ session_id: sessionId, head: before }],
+    segments: [{ session_id: sessionId, first_sequence: from, count: to - from, bytes }],
+    heads: [headOf(sessionId, lines.slice(0, to))],
+    quarantine: [],
+    durability: "relaxed",
+  };
+}
+
+function both(left: BatchWrite, right: BatchWrite): BatchWrite {
+  return {
+    expected: [...left.expected, ...right.expected],
+    segments: [...left.segments, ...right.segments],
+    heads: [...left.heads, ...right.heads],
+    quarantine: [...left.quarantine, ...right.quarantine],
+    durability: "strict",
+  };
+}
+
+async function readAll(store: TraceStore, sessionId: string, maxBytes: number): Promise<string[]> {
+  const lines: string[] = [];
+  for (let position: number | null = 0; position !== null; ) {
+    const chunk: Awaited<ReturnType<TraceStore["read"]>> = await store.read(sessionId, position, maxBytes);
+    lines.push(...splitLines(chunk.bytes));
+    position = chunk.next;
+  }
+  return lines;
+}
+
+const kinds: Readonly<Record<string, { open: () => Promise<TraceStore> }>> = {
+  memory: { open: () => Promise.resolve(new MemoryStore()) },
+  file: { open: async () => FileStore.open(await newFolder()) },
+  indexeddb: { open: () => IndexedDbStore.open(randomUUID()) },
+};
+
+for (const [kind, { open }] of Object.entries(kinds)) {
+  void describe(`the ${kind} store`, () => {
+    test("knows nothing of a session that it never saw", async () => {
+      const store = await open();
+      assert.equal(store.name, kind);
+      assert.equal(await store.head(SESSION_A), null);
+      assert.deepEqual(await store.sessions(), []);
+      assert.deepEqual(await store.quarantined(), []);
+      assert.deepEqual(await store.read(SESSION_A, 0, 1000), { bytes: new Uint8Array(), next: null });
+    });
+
+    test("gives back what was committed, in order, in chunks of any size", async () => {
+      const store = await open();
+      const lines = await chainLines(rawEvents(0, 40, { payload: '{"text":"€"}' }));
+      for (let from = 0; from < 40; from += 4) {
+        assert.equal(await store.commit(appending(SESSION_A, lines, from, from + 4)), true);
+      }
+      for (const maxBytes of [1, 3_000, 10_000_000]) assert.deepEqual(await readAll(store, SESSION_A, maxBytes), lines);
+      assert.deepEqual(await store.head(SESSION_A), headOf(SESSION_A, lines));
+      assert.deepEqual(await store.lines(SESSION_A, 6, 13), lines.slice(6, 13));
+      assert.deepEqual(await store.lines(SESSION_A, 38, 99), lines.slice(38));
+    });
+
+    test("keeps sessions apart and lists them by id", async () => {
+      const store = await open();
+      const a = await chainLines(rawEvents(0, 2));
+      const b = await chainLines(rawEvents(0, 3, { session: SESSION_B }));
+      assert.equal(await store.commit(both(appending(SESSION_B, b, 0, 3), appending(SESSION_A, a, 0, 2))), true);
+      assert.deepEqual(await store.sessions(), [headOf(SESSION_A, a), headOf(SESSION_B, b)]);
+      assert.deepEqual(await readAll(store, SESSION_A, 100), a);
+      assert.deepEqual(await readAll(store, SESSION_B, 100), b);
+    });
+
+    test("stores nothing of a batch when one head is not the expected one", async () => {
+      const store = await open();
+      const a = await chainLines(rawEvents(0, 4));
+      const b = await chainLines(rawEvents(0, 3, { session: SESSION_B }));
+      await store.commit(appending(SESSION_A, a, 0, 2));
+      const stale = { ...appending(SESSION_A, a, 2, 4), expected: [{ session_id: SESSION_A, head: null }] };
+      assert.equal(await store.commit(both(appending(SESSION_B, b, 0, 3), stale)), false);
+      const sameNumber = { session_id: SESSION_A, next_sequence: 2, head_hash: GENESIS_HASH, ended: false };
+      assert.equal(
+        await store.commit({ ...stale, expected: [{ session_id: SESSION_A, head: sameNumber }] }),
+        false,
+      );
+      assert.equal(await store.head(SESSION_B), null);
+      assert.deepEqual(await readAll(store, SESSION_A, 100), a.slice(0, 2));
+    });
+
+    test("of two writers that append to one head at once exactly one wins", async () => {
+      const store = await open();
+      const lines = await chainLines(rawEvents(0, 2));
+      const write = appending(SESSION_A, lines, 0, 2);
+      const first = await store.commit(write);
+      assert.deepEqual([first, await store.commit(write)], [true, false]);
+      assert.deepEqual(await readAll(store, SESSION_A, 100), lines);
+    });
+
+    test("keeps a quarantined group once, however often it comes", async () => {
+      const store = await open();
+      const record: QuarantineRecord = {
+        session_id: SESSION_A,
+        first_sequence: 7,
+        event_id: uuid(1, 7),
+        count: 1,
+        reason: "session_forked",
+        lines: new TextEncoder().encode("any bytes € \u001f\n"),
+      };
+      const write: BatchWrite = { expected: [], segments: [], heads: [], quarantine: [record], durability: "relaxed" };
+      await store.commit(write);
+      await store.commit(write);
+      assert.deepEqual(await store.quarantined(), [record]);
+    });
+  });
+}
+
+void describe("the stores that close", () => {
+  for (const kind of ["file", "indexeddb"]) {
+    test(`${kind}: a closed store refuses, and closing twice is one close`, async () => {
+      const store = await kinds[kind]?.open();
+      await store?.close();
+      await store?.close();
+      await assert.rejects(Promise.resolve(store?.head(SESSION_A)), withCode("store_closed"));
+    });
+  }
+});
+
+void describe("the file store on disk", () => {
+  test("is what any tool reads: one JSONL file per session", async () => {
+    const folder = await newFolder();
+    const store = await FileStore.open(folder);
+    const lines = await chainLines(rawEvents(0, 3));
+    await store.commit(appending(SESSION_A, lines, 0, 3));
+    const path = join(folder, `${SESSION_A}.trace.jsonl`);
+    assert.equal(await readFile(path, "utf8"), lines.map((line) => `${line}\n`).join(""));
+    assert.equal((await stat(path)).mode & 0o777, 0o600);
+  });
+
+  test("takes up where an earlier process stopped", async () => {
+    const folder = await newFolder();
+    const lines = await chainLines(rawEvents(0, 4, { payload: `{"long":"${"x".repeat(100_000)}"}` }));
+    await (await FileStore.open(folder)).commit(appending(SESSION_A, lines, 0, 2));
+    const later = await FileStore.open(folder);
+    assert.deepEqual(await later.sessions(), [headOf(SESSION_A, lines.slice(0, 2))]);
+    assert.equal(await later.commit(appending(SESSION_A, lines, 2, 4)), true);
+    assert.deepEqual(await readAll(later, SESSION_A, 1000), lines);
+  });
+
+  test("cuts back a torn last line when it appends, and reads only what is whole before that", async () => {
+    const folder = await newFolder();
+    const path = join(folder, `${SESSION_A}.trace.jsonl`);
+    const lines = await chainLines(rawEvents(0, 4));
+    await (await FileStore.open(folder)).commit(appending(SESSION_A, lines, 0, 2));
+    const whole = (await stat(path)).size;
+    await appendFile(path, (lines[2] ?? "").slice(0, 60));
+    const later = await FileStore.open(folder);
+    assert.deepEqual(await readAll(later, SESSION_A, 1000), lines.slice(0, 2));
+    assert.equal((await stat(path)).size, whole + 60);
+    assert.equal(await later.commit(appending(SESSION_A, lines, 2, 4)), true);
+    assert.deepEqual(await readAll(later, SESSION_A, 1000), lines);
+  });
+
+  test("a file that holds nothing but a torn line is a session not yet begun", async () => {
+    const folder = await newFolder();
+    const lines = await chainLines(rawEvents(0, 2));
+    await writeFile(join(folder, `${SESSION_A}.trace.jsonl`), (lines[0] ?? "").slice(0, 60));
+    const store = await FileStore.open(folder);
+    assert.equal(await store.head(SESSION_A), null);
+    assert.equal(await store.commit(appending(SESSION_A, lines, 0, 2)), true);
+    assert.deepEqual(await readAll(store, SESSION_A, 1000), lines);
+  });
+
+  test("a file that another process cut or grew is noticed before the swap", async () => {
+    const folder = await newFolder();
+    const path = join(folder, `${SESSION_A}.trace.jsonl`);
+    const lines = await chainLines(rawEvents(0, 4));
+    const store = await FileStore.open(folder);
+    await store.commit(appending(SESSION_A, lines, 0, 2));
+    await appendFile(path, `${lines[2] ?? ""}\n`);
+    assert.equal(await store.commit(appending(SESSION_A, lines, 2, 4)), false);
+    await truncate(path, (await readFile(path)).indexOf(10) + 1);
+    assert.equal(await store.commit(appending(SESSION_A, lines, 3, 4)), false);
+  });
+
+  test("a whole last line that is no event is damage and never cut", async () => {
+    const folder = await newFolder();
+    const path = join(folder, `${SESSION_A}.trace.jsonl`);
+    for (const text of ["{}\n", "null\n", "not json\n", `${(await chainLines(rawEvents(0, 1, { session: SESSION_B })))[0] ?? ""}\n`]) {
+      await writeFile(path, text);
+      const store = await FileStore.open(folder);
+      await assert.rejects(store.head(SESSION_A), withCode("store_corrupt"), text);
+      assert.equal(await readFile(path, "utf8"), text);
+    }
+  });
+
+  test("a session id that is no lower-case UUID never becomes a file name", async () => {
+    const store = await FileStore.open(await newFolder());
+    for (const id of ["../escape", "", SESSION_A.toUpperCase(), `${SESSION_A}\n`, `${SESSION_A}/x`, "a\0b"]) {
+      await assert.rejects(store.head(id), withCode("invalid_id"), id);
+      await assert.rejects(store.read(id, 0, 10), withCode("invalid_id"), id);
+      await assert.rejects(store.lines(id, 0, 1), withCode("invalid_id"), id);
+    }
+  });
+});
+
+void describe("the IndexedDB store beside others", () => {
+  test("takes up where an earlier page stopped", async () => {
+    const name = randomUUID();
+    const lines = await chainLines(rawEvents(0, 4));
+    const first = await IndexedDbStore.open(name);
+    await first.commit(appending(SESSION_A, lines, 0, 2));
+    await first.close();
+    const later = await IndexedDbStore.open(name);
+    assert.equal(await later.commit(appending(SESSION_A, lines, 2, 4)), true);
+    assert.deepEqual(await readAll(later, SESSION_A, 1000), lines);
+  });
+
+  test("two tabs that append to one head at once make no fork", async () => {
+    const name = randomUUID();
+    const [left, right] = [await IndexedDbStore.open(name), await IndexedDbStore.open(name)];
+    const lines = await chainLines(rawEvents(0, 30));
+    for (let from = 0; from < 30; from += 2) {
+      const write = appending(SESSION_A, lines, from, from + 2);
+      const won = await Promise.all([left.commit(write), right.commit(write)]);
+      assert.deepEqual(won.sort(), [false, true]);
+    }
+    assert.deepEqual(await readAll(left, SESSION_A, 1000), lines);
+  });
+
+  test("gives way to a database that is deleted, and starts anew at the next call", async () => {
+    const name = randomUUID();
+    const store = await IndexedDbStore.open(name);
+    await store.commit(appending(SESSION_A, await chainLines(rawEvents(0, 1)), 0, 1));
+    await new Promise((resolve, reject) => {
+      const request = indexedDB.deleteDatabase(name);
+      request.onsuccess = resolve;
+      request.onerror = reject;
+    });
+    assert.equal(await store.head(SESSION_A), null);
+  });
+
+  test("a put that cannot be stored leaves nothing of its batch", async () => {
+    const store = await IndexedDbStore.open(randomUUID());
+    const write = appending(SESSION_A, await chainLines(rawEvents(0, 1)), 0, 1);
+    const uncloneable = { ...write, heads: [...write.heads, { session_id: () => undefined } as unknown as SessionHead] };
+    await assert.rejects(store.commit(uncloneable), withCode("store_failed"));
+    assert.equal(await store.head(SESSION_A), null);
+    assert.deepEqual(await readAll(store, SESSION_A, 1000), []);
+  });
+
+  test("a segment whose key is taken fails the whole batch", async () => {
+    const store = await IndexedDbStore.open(randomUUID());
+    const lines = await chainLines(rawEvents(0, 2));
+    await store.commit(appending(SESSION_A, lines, 0, 2));
+    const again = { ...appending(SESSION_A, lines, 0, 1), expected: [{ session_id: SESSION_A, head: headOf(SESSION_A, lines) }] };
+    await assert.rejects(store.commit(again), withCode("store_failed"));
+    assert.deepEqual(await store.head(SESSION_A), headOf(SESSION_A, lines));
+  });
+});
+
+test("a storage that this platform does not have is refused by name", async () => {
+  await assert.rejects(openStore("opfs" as "memory", "x"), withCode("unknown_storage"));
+  assert.equal((await openStore("memory", "x")).name, "memory");
+});

@@ -1,0 +1,392 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { createHasher } from "../../web/src/chain.js";
+import { splitLines } from "../../web/src/bytes.js";
+import { CraError } from "../../web/src/errors.js";
+import type { QuarantineNotice } from "../../web/src/model.js";
+import type { BatchMessage } from "../../web/src/protocol.js";
+import { MemoryStore } from "../../web/src/store-memory.js";
+import type { BatchWrite } from "../../web/src/store.js";
+import { verifyTrace } from "../../web/src/verify.js";
+import { BATCH_EVENTS, DRAIN_INTERVAL_MS, TraceWriter } from "../../web/src/writer.js";
+import type { BatchSource, WriterClock } from "../../web/src/writer.js";
+import { batchOf, chainLines, rawEvent, rawEvents, SESSION_A, SESSION_B } from "./events.js";
+
+/** A buffer that gives the queued batches, keeps them until they are acknowledged and counts what is asked. */
+class FakeSource implements BatchSource {
+  queue: BatchMessage[] = [];
+  inFlight: BatchMessage[] = [];
+  acked: number[] = [];
+  drains: number[] = [];
+  mostInFlight = 0;
+  /** Errors to throw, each once, by method. */
+  readonly faults: { drain: Error[]; ack: Error[]; redeliver: Error[]; pending: Error[] } = {
+    drain: [],
+    ack: [],
+    redeliver: [],
+    pending: [],
+  };
+  /** A drain that fails has given its batch away all the same. */
+  loseDrainReply = false;
+
+  pending(): Promise<number> {
+    const fault = this.faults.pending.shift();
+    if (fault !== undefined) return Promise.reject(fault);
+    return Promise.resolve(this.queue.reduce((sum, { count }) => sum + count, 0));
+  }
+
+  drain(maxEvents: number): Promise<BatchMessage> {
+    this.drains.push(maxEvents);
+    const fault = this.faults.drain.shift();
+    const batch = fault === undefined || this.loseDrainReply ? this.queue.shift() : undefined;
+    if (batch !== undefined) this.inFlight.push(batch);
+    this.mostInFlight = Math.max(this.mostInFlight, this.inFlight.length);
+    return fault === undefined ? Promise.resolve(batch ?? batchOf(0)) : Promise.reject(fault);
+  }
+
+  ack(batchId: number): Promise<boolean> {
+    const fault = this.faults.ack.shift();
+    if (fault !== undefined) return Promise.reject(fault);
+    this.acked.push(batchId);
+    this.inFlight = this.inFlight.filter(({ batch_id }) => batch_id !== batchId);
+    return Promise.resolve(true);
+  }
+
+  redeliver(): Promise<readonly BatchMessage[]> {
+    const fault = this.faults.redeliver.shift();
+    return fault === undefined ? Promise.resolve([...this.inFlight]) : Promise.reject(fault);
+  }
+}
+
+/** A store that fails or waits on demand. */
+class FaultyStore extends MemoryStore {
+  commitFaults: Error[] = [];
+  readonly writes: BatchWrite[] = [];
+  /** Called before each commit; what it does is over before the commit begins. */
+  beforeCommit: () => Promise<void> = () => Promise.resolve();
+
+  override async commit(write: BatchWrite): Promise<boolean> {
+    await this.beforeCommit();
+    const fault = this.commitFaults.shift();
+    if (fault !== undefined) throw fault;
+    this.writes.push(write);
+    return await super.commit(write);
+  }
+}
+
+class FakeClock implements WriterClock {
+  readonly timers: { readonly delayMs: number; readonly work: () => void }[] = [];
+
+  after(delayMs: number, work: () => void): () => void {
+    const timer = { delayMs, work };
+    this.timers.push(timer);
+    return () => {
+      const at = this.timers.indexOf(timer);
+      if (at !== -1) this.timers.splice(at, 1);
+    };
+  }
+
+  fire(): void {
+    this.timers.shift()?.work();
+  }
+}
+
+interface Problem {
+  readonly code: string;
+  readonly notice: QuarantineNotice | null;
+}
+
+interface Setup {
+  readonly source: FakeSource;
+  readonly store: FaultyStore;
+  readonly clock: FakeClock;
+  readonly problems: Problem[];
+  readonly writer: TraceWriter;
+}
+
+async function setUp(store = new FaultyStore(), source = new FakeSource()): Promise<Setup> {
+  const clock = new FakeClock();
+  const problems: Problem[] = [];
+  const writer = new TraceWriter({
+    source,
+    store,
+    clock,
+    hash: await createHasher("sha256"),
+    onProblem: ({ code }, notice) => problems.push({ code, notice }),
+  });
+  return { source, store, clock, problems, writer };
+}
+
+async function stored(store: MemoryStore, sessionId = SESSION_A): Promise<string[]> {
+  return splitLines((await store.read(sessionId, 0, Infinity)).bytes);
+}
+
+function withCode(code: string): (error: unknown) => boolean {
+  return (error) => error instanceof CraError && error.code === code;
+}
+
+test("drained batches are stored as one chain per session and then acknowledged", async () => {
+  const { source, store, writer } = await setUp();
+  source.queue.push(batchOf(1, rawEvents(0, 3), rawEvents(0, 2, { session: SESSION_B })), batchOf(2, rawEvents(3, 2)));
+  await writer.flush();
+  assert.deepEqual(await stored(store), await chainLines(rawEvents(0, 5)));
+  assert.deepEqual(await stored(store, SESSION_B), await chainLines(rawEvents(0, 2, { session: SESSION_B })));
+  assert.deepEqual(source.acked, [1, 2]);
+  assert.ok(source.drains.every((max) => max === BATCH_EVENTS));
+  const { read } = store;
+  const result = await verifyTrace([(await read.call(store, SESSION_A, 0, Infinity)).bytes]);
+  assert.deepEqual([result.valid, result.events], [true, 5]);
+  const { batches_stored, events_stored, state, last_error } = writer.statistics();
+  assert.deepEqual({ batches_stored, events_stored, state, last_error }, { batches_stored: 2, events_stored: 7, state: "running", last_error: null });
+});
+
+test("nothing to drain is no write and no acknowledgement", async () => {
+  const { source, store, writer } = await setUp();
+  await writer.flush();
+  assert.deepEqual([store.writes.length, source.acked.length, source.drains.length], [0, 0, 0]);
+});
+
+test("a batch is not acknowledged before the store has it", async () => {
+  const { source, store, writer } = await setUp();
+  source.queue.push(batchOf(1, rawEvents(0, 1)));
+  store.beforeCommit = () => {
+    assert.deepEqual(source.acked, []);
+    return Promise.resolve();
+  };
+  await writer.flush();
+  assert.deepEqual(source.acked, [1]);
+});
+
+test("the next batch is drained while one is stored, and never a third", async () => {
+  const { source, store, writer } = await setUp();
+  source.queue.push(...[0, 1, 2, 3, 4].map((n) => batchOf(n + 1, rawEvents(n * 2, 2))));
+  const drainedAtCommit: number[] = [];
+  store.beforeCommit = async () => {
+    // Lets everything run that does not wait for this commit.
+    for (let turn = 0; turn < 50; turn += 1) await Promise.resolve();
+    drainedAtCommit.push(source.drains.length);
+  };
+  await writer.flush();
+  assert.deepEqual(drainedAtCommit, [2, 3, 4, 5, 5]);
+  assert.equal(source.mostInFlight, 2);
+  assert.deepEqual(await stored(store), await chainLines(rawEvents(0, 10)));
+});
+
+test("session ends and approvals are stored strictly, the stream is not", async () => {
+  const { source, store, writer } = await setUp();
+  source.queue.push(
+    batchOf(1, rawEvents(0, 2)),
+    batchOf(2, [rawEvent(2, { type: "approval.granted" })]),
+    batchOf(3, [rawEvent(3, { type: "session.ended" })]),
+  );
+  await writer.flush();
+  assert.deepEqual(store.writes.map(({ durability }) => durability), ["relaxed", "strict", "strict"]);
+  assert.deepEqual((await store.head(SESSION_A))?.ended, true);
+});
+
+test("a redelivered batch that is stored already is skipped and acknowledged", async () => {
+  const first = await setUp();
+  first.source.queue.push(batchOf(1, rawEvents(0, 3)));
+  await first.writer.flush();
+  const before = await stored(first.store);
+  const source = new FakeSource();
+  source.inFlight.push(batchOf(1, rawEvents(0, 3)), batchOf(2, rawEvents(3, 1)));
+  const { writer, store, problems } = await setUp(first.store, source);
+  await writer.flush();
+  assert.deepEqual(await stored(store), [...before, ...(await chainLines(rawEvents(0, 4))).slice(3)]);
+  assert.deepEqual(source.acked, [1, 2]);
+  assert.deepEqual([writer.statistics().events_skipped, writer.statistics().events_stored, problems], [3, 1, []]);
+});
+
+test("a batch of which only a part is stored is completed", async () => {
+  const { source, store, writer } = await setUp();
+  source.queue.push(batchOf(1, rawEvents(0, 2)));
+  await writer.flush();
+  source.queue.push(batchOf(2, rawEvents(1, 3)));
+  await writer.flush();
+  assert.deepEqual(await stored(store), await chainLines(rawEvents(0, 4)));
+});
+
+test("a fork is quarantined, its session stops, the others of the batch go on, and flush tells", async () => {
+  const { source, store, writer, problems } = await setUp();
+  source.queue.push(batchOf(1, rawEvents(0, 3)));
+  await writer.flush();
+  const before = await stored(store);
+  source.queue.push(batchOf(2, rawEvents(2, 2, { kind: 9 }), rawEvents(0, 1, { session: SESSION_B })), batchOf(3, rawEvents(4, 1, { kind: 9 })));
+  await assert.rejects(writer.flush(), withCode("session_forked"));
+  assert.deepEqual(await stored(store), before);
+  assert.equal((await stored(store, SESSION_B)).length, 1);
+  assert.deepEqual(source.acked, [1, 2, 3]);
+  const kept = await store.quarantined();
+  assert.deepEqual(kept.map(({ first_sequence, count, reason }) => [first_sequence, count, reason]), [[2, 2, "session_forked"], [4, 1, "session_forked"]]);
+  assert.equal(new TextDecoder().decode(kept[1]?.lines).startsWith(rawEvent(4, { kind: 9 }).event_id), true);
+  assert.deepEqual(problems.map(({ code }) => code), ["session_forked", "session_forked"]);
+  assert.equal(writer.statistics().events_quarantined, 3);
+  await writer.flush();
+});
+
+test("the same event with another payload is a fork, not a redelivery", async () => {
+  const { source, store, writer } = await setUp();
+  source.queue.push(batchOf(1, rawEvents(0, 2)));
+  await writer.flush();
+  source.queue.push(batchOf(2, rawEvents(0, 2, { payload: '{"n":99}' })));
+  await assert.rejects(writer.flush(), withCode("session_forked"));
+  assert.deepEqual(await stored(store), await chainLines(rawEvents(0, 2)));
+});
+
+test("a hole before a batch is never bridged", async () => {
+  const { source, store, writer } = await setUp();
+  source.queue.push(batchOf(1, rawEvents(5, 2)));
+  await assert.rejects(writer.flush(), withCode("traces_quarantined"));
+  assert.equal(await store.head(SESSION_A), null);
+  assert.equal((await store.quarantined())[0]?.reason, "sequence_gap");
+});
+
+test("a group that is not what the contract says is quarantined, not stored and not retried for ever", async () => {
+  const good = batchOf(1, rawEvents(0, 2));
+  const [group] = good.groups;
+  assert.ok(group !== undefined);
+  const text = new TextDecoder().decode(good.bytes);
+  const withText = (changed: string): BatchMessage => {
+    const bytes = new TextEncoder().encode(changed);
+    return { ...good, bytes, groups: [{ ...group, length: bytes.length }] };
+  };
+  const bad: readonly [string, BatchMessage][] = [
+    ["count", { ...good, groups: [{ ...group, count: 3 }] }],
+    ["first sequence", { ...good, groups: [{ ...group, first_sequence: 1 }] }],
+    ["session id", { ...good, groups: [{ ...group, session_id: "../../escape" }] }],
+    ["cut bytes", { ...good, groups: [{ ...group, length: group.length - 3 }] }],
+    ["a ninth field", withText(text.replace("\u001f", "\u001f\u001f"))],
+    ["an event type", withText(text.replace("session.started", "Session.Started"))],
+    ["a timestamp", withText(text.replace("03:04:05", "3:04:05"))],
+    ["a sequence", withText(text.replace("\u001f0\u001f", "\u001f00\u001f"))],
+    ["a payload", withText(text.replace('{"n":0}', "[]"))],
+    ["no UTF-8", { ...good, bytes: good.bytes.map((byte, at) => (at === 3 ? 0xff : byte)) }],
+  ];
+  for (const [name, batch] of bad) {
+    const { source, store, writer } = await setUp();
+    source.queue.push(batch);
+    await assert.rejects(writer.flush(), withCode("traces_quarantined"), name);
+    assert.deepEqual([(await store.quarantined())[0]?.reason, source.acked, await store.sessions()], ["bad_batch", [1], []], name);
+  }
+});
+
+test("an unknown algorithm is quarantined by name", async () => {
+  const { source, store, writer } = await setUp();
+  const batch = batchOf(1, rawEvents(0, 1));
+  source.queue.push({ ...batch, groups: batch.groups.map((group) => ({ ...group, algorithm: "md5" })) });
+  await assert.rejects(writer.flush(), withCode("traces_quarantined"));
+  assert.equal((await store.quarantined())[0]?.reason, "unknown_algorithm");
+});
+
+test("an error of the store keeps the batch, backs off, and loses nothing", async () => {
+  const { source, store, clock, writer, problems } = await setUp();
+  const full = new CraError("store_failed", "the disk is full");
+  store.commitFaults.push(full, full, full);
+  source.queue.push(batchOf(1, rawEvents(0, 2)), batchOf(2, rawEvents(2, 2)), batchOf(3, rawEvents(4, 1)));
+  for (const delayMs of [250, 500, 1_000]) {
+    await assert.rejects(writer.flush(), withCode("store_failed"));
+    assert.deepEqual(source.acked, []);
+    assert.equal(writer.statistics().state, "backing_off");
+    assert.deepEqual(clock.timers.map((timer) => timer.delayMs), [delayMs]);
+  }
+  assert.deepEqual(problems.map(({ code }) => code), ["store_failed"], "the same trouble is told once");
+  await writer.flush();
+  assert.deepEqual(await stored(store), await chainLines(rawEvents(0, 5)));
+  assert.deepEqual(source.acked, [1, 2, 3]);
+  assert.deepEqual([writer.statistics().state, writer.statistics().last_error, writer.statistics().retries], ["running", null, 3]);
+  assert.deepEqual(clock.timers.map((timer) => timer.delayMs), [DRAIN_INTERVAL_MS]);
+});
+
+test("a batch that another writer stored in between is found by the swap and skipped", async () => {
+  const { source, store, writer } = await setUp();
+  source.queue.push(batchOf(1, rawEvents(0, 2)), batchOf(2, rawEvents(2, 2)), batchOf(3, rawEvents(4, 2)));
+  let disturbed = false;
+  store.beforeCommit = async () => {
+    // While batch 2, hashed ahead, waits: another writer stores the very same events.
+    if (disturbed || source.acked.length !== 1) return;
+    disturbed = true;
+    const other = await setUp(store);
+    other.source.queue.push(batchOf(1, rawEvents(2, 2)));
+    await other.writer.flush();
+  };
+  await writer.flush();
+  assert.ok(disturbed);
+  assert.deepEqual(await stored(store), await chainLines(rawEvents(0, 6)));
+  assert.equal(writer.statistics().events_skipped, 2);
+});
+
+test("a drain whose reply was lost is redelivered", async () => {
+  const { source, store, writer } = await setUp();
+  source.queue.push(batchOf(1, rawEvents(0, 2)), batchOf(2, rawEvents(2, 1)));
+  source.loseDrainReply = true;
+  source.faults.drain.push(new CraError("deadline_exceeded", "Python was busy"));
+  await assert.rejects(writer.flush(), withCode("deadline_exceeded"));
+  await writer.flush();
+  assert.deepEqual(await stored(store), await chainLines(rawEvents(0, 3)));
+  assert.deepEqual(source.inFlight, []);
+});
+
+test("an acknowledgement that failed is made up for by a redelivery", async () => {
+  const { source, store, writer } = await setUp();
+  source.queue.push(batchOf(1, rawEvents(0, 2)));
+  source.faults.ack.push(new CraError("deadline_exceeded", "Python was busy"));
+  await writer.flush();
+  source.queue.push(batchOf(2, rawEvents(2, 1)));
+  await writer.flush();
+  assert.deepEqual(source.inFlight, []);
+  assert.deepEqual(await stored(store), await chainLines(rawEvents(0, 3)));
+});
+
+test("what was drained is stored even when the source died", async () => {
+  const { source, store, writer } = await setUp();
+  source.queue.push(batchOf(1, rawEvents(0, 2)), batchOf(2, rawEvents(2, 2)));
+  store.commitFaults.push(new CraError("store_failed", "the disk is full"));
+  await assert.rejects(writer.flush(), withCode("store_failed"));
+  const dead = new CraError("worker_dead", "the resolver is gone");
+  source.faults.ack.push(dead, dead);
+  source.faults.redeliver.push(dead);
+  await assert.rejects(writer.settle(), withCode("worker_dead"));
+  assert.deepEqual(await stored(store), await chainLines(rawEvents(0, 4)));
+});
+
+test("a started writer drains on its timer and at once when woken", async () => {
+  const { source, store, clock, writer } = await setUp();
+  writer.start();
+  await writer.settle();
+  assert.deepEqual(clock.timers.map(({ delayMs }) => delayMs), [DRAIN_INTERVAL_MS]);
+  source.queue.push(batchOf(1, rawEvents(0, 1)));
+  clock.fire();
+  await writer.settle();
+  source.queue.push(batchOf(2, rawEvents(1, 1)));
+  writer.wake();
+  writer.wake();
+  await writer.settle();
+  assert.equal((await stored(store)).length, 2);
+});
+
+test("a flush ends while events keep coming", async () => {
+  const { source, store, writer } = await setUp();
+  let made = 1;
+  source.queue.push(batchOf(1, rawEvents(0, 1)));
+  store.beforeCommit = () => {
+    source.queue.push(batchOf(made + 1, rawEvents(made, 1)));
+    made += 1;
+    return Promise.resolve();
+  };
+  await writer.flush();
+  assert.ok((await stored(store)).length >= 1);
+  assert.ok(source.queue.length >= 1, "events of after the call may wait");
+});
+
+test("a closed writer refuses, drains no more and leaves no timer", async () => {
+  const { source, clock, writer } = await setUp();
+  writer.start();
+  await writer.close();
+  await writer.close();
+  source.queue.push(batchOf(1, rawEvents(0, 1)));
+  await assert.rejects(writer.flush(), withCode("closed"));
+  writer.wake();
+  assert.deepEqual([clock.timers.length, source.drains.length, writer.statistics().state], [0, 0, "closed"]);
+});
