@@ -76,6 +76,10 @@ class Validator:
         except OverLimit as over:
             path, message, schema_pointer = over.args
             run.refusals.insert(0, run.finding(path, "limits", message, schema_pointer))
+        except RecursionError:
+            # The caller was deep in the stack already; an instance that was not checked is not valid.
+            message = "nests too deep for the stack that the caller has left"
+            run.refusals.insert(0, run.finding(None, "limits", message, self._pointer))
         return (run.refusals[:1] + run.errors)[: run.limit]
 
 

@@ -24,8 +24,10 @@ def check_any_of(site: Site, value: Json) -> None:
     message = f"must fit at least one of {len(nodes)} schemas"
 
     def check(instance: Json, path: Path, run: Run) -> None:
-        if not any(run.passes(node, instance, path) for node in nodes):
-            run.add(path, "anyOf", message, pointer)
+        for node in nodes:  # no generator: it would be one more frame in each level of nesting
+            if run.passes(node, instance, path):
+                return
+        run.add(path, "anyOf", message, pointer)
 
     site.node.checks.append((None, check))
 
@@ -35,7 +37,9 @@ def check_one_of(site: Site, value: Json) -> None:
     site.node.in_place += nodes
 
     def check(instance: Json, path: Path, run: Run) -> None:
-        count = sum(run.passes(node, instance, path) for node in nodes)
+        count = 0
+        for node in nodes:
+            count += run.passes(node, instance, path)
         if count != 1:
             message = f"must fit exactly one of {len(nodes)} schemas, fits {count}"
             run.add(path, "oneOf", message, pointer)

@@ -9,7 +9,7 @@ import pytest
 from cra_wasm.carp.schema import MAX_FINDINGS, MAX_SUBSCHEMAS, compile_schema
 from cra_wasm.carp.schema_links import MAX_LOOPS, MAX_REFERENCE_DEPTH
 from cra_wasm.carp.schema_pattern import MAX_SUBJECT_CHARS
-from cra_wasm.carp.schema_run import MAX_INSTANCE_DEPTH
+from cra_wasm.carp.schema_run import MAX_APPLICATIONS_DEPTH, MAX_INSTANCE_DEPTH
 from cra_wasm.errors import InvalidInput
 
 
@@ -60,6 +60,28 @@ def test_too_many_subschemas_in_each_other_are_one_error() -> None:
         inner = {"allOf": [inner]}
     (error,) = compile_schema(inner).errors(nested(MAX_INSTANCE_DEPTH, "a"))
     assert error.keyword == "limits"
+
+
+def test_nested_branches_follow_the_deepest_instance() -> None:
+    schema = {"anyOf": [{"oneOf": [{"additionalProperties": {"$ref": "#"}, "maxProperties": 1}]}]}
+    instance = nested(MAX_INSTANCE_DEPTH - 1, "a")
+    depth = MAX_APPLICATIONS_DEPTH // 4
+    assert compile_schema(schema).errors(nested(depth, "a")) == []
+    assert [error.keyword for error in compile_schema(schema).errors(instance)] == ["limits"]
+
+
+def test_a_caller_deep_in_the_stack_gets_an_error() -> None:
+    validator = compile_schema({"additionalProperties": {"$ref": "#"}})
+    instance = nested(MAX_INSTANCE_DEPTH, "a")
+
+    def descend() -> list[str]:
+        try:
+            return descend()
+        except RecursionError:
+            return [error.keyword for error in validator.errors(instance)]
+
+    assert descend() == ["limits"]
+    assert validator.errors(instance) == []
 
 
 def test_a_schema_nested_too_deep_is_refused() -> None:
