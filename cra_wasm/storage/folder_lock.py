@@ -14,7 +14,8 @@ class FolderLock:
     """Holds `.lock` of a folder until it is released or the process ends, however it ends.
 
     `is_exclusive` tells whether the lock keeps others out: it does not where the system has no flock
-    (Windows, some network file systems) or grants it to everyone (Pyodide). There, one writer is the user's duty.
+    (Windows, some network file systems) or grants it to everyone (Pyodide). There, one writer is the
+    user's duty.
 
     Raises:
         InvalidState: `storage_locked` when another holder has it.

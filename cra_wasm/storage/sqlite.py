@@ -49,8 +49,8 @@ class SqliteStorage:
         path: the database file, created when missing; its folder must exist.
 
     Raises:
-        BackendFailure: `sqlite_missing` where Python was built or shipped without sqlite3, as Pyodide may
-            be; `storage_failed`; `storage_version` for a file of another layout.
+        BackendFailure: `sqlite_missing` where Python was built or shipped without sqlite3; `storage_failed`;
+            `storage_version` for a file of another layout.
     """
 
     name: Final = "sqlite"
@@ -61,8 +61,7 @@ class SqliteStorage:
         except ImportError as error:
             raise BackendFailure(
                 "sqlite_missing",
-                "this Python has no `sqlite3`: in Pyodide load the package `sqlite3` first, or use another"
-                " storage",
+                "this Python has no `sqlite3`: load it, as older Pyodides need, or use another storage",
             ) from error
         self._database_error = sqlite3.Error
         self._lock = new_lock()
@@ -121,13 +120,10 @@ class SqliteStorage:
             BackendFailure: `storage_failed`, `storage_corrupt`.
         """
         check_query(session_id, last)
+        # Within a session both orders are one, and this one has an index.
+        where, order = ("?1 IS NULL", "arrival") if session_id is None else ("session_id = ?1", "sequence")
         rows = self._rows(
-            f"{_SELECT} WHERE (?1 IS NULL OR session_id = ?1) AND (?2 IS NULL OR event_type = ?2)"
-            " ORDER BY arrival DESC LIMIT ?3"
-            if session_id is None
-            # The same rows by the index; within a session both orders are one.
-            else f"{_SELECT} WHERE session_id = ?1 AND (?2 IS NULL OR event_type = ?2)"
-            " ORDER BY sequence DESC LIMIT ?3",
+            f"{_SELECT} WHERE {where} AND (?2 IS NULL OR event_type = ?2) ORDER BY {order} DESC LIMIT ?3",
             (session_id, event_type, -1 if last is None else last),
         )
         return [parse_stored(self.name, *row) for row in reversed(rows)]

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import rfc8785
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cra_wasm.errors import BackendFailure, InvalidInput, NotFound
@@ -381,13 +381,11 @@ def readings(preimage: str) -> Iterator[tuple[str, ...]]:
                     yield ids, number, timestamp, event_type, payload
 
 
-@settings(max_examples=300, deadline=None)
 @given(EVENT_FORMATS)
 def test_no_preimage_can_be_read_as_two_events(event: dict[str, Any]) -> None:
     assert len(list(readings(event_preimage(**event).decode()))) == 1
 
 
-@settings(max_examples=200, deadline=None)
 @given(EVENT_FORMATS)
 def test_a_line_of_any_event_in_the_formats_is_read_back_and_is_its_jcs(event: dict[str, Any]) -> None:
     written = sealed(event)
@@ -422,7 +420,6 @@ def test_every_removed_or_doubled_byte_is_found_at_its_line(at: int) -> None:
             assert (result.valid, result.error_at) == (False, where), position
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_any_bytes_give_a_verdict(data: st.DataObject) -> None:
     pieces = [line_of(event) for event in chain()]
