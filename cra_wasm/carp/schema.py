@@ -124,7 +124,14 @@ class _Compiler:
         self.prefix = pointer
         self.findings: list[Json] = []
         self.nodes: dict[str, Node] = {}
-        self.references: list[tuple[Node, str, list[Node]]] = []
+        self.references: list[tuple[Node, str]] = []
+        self.targets: list[Node] = []
+        """What the references lead to, once `link` has found it.
+
+        INVARIANT: a reference holds this list, never its target. Nodes that hold each other in a long chain
+        are freed by as deep a recursion in C, and that overflows the stack of WebAssembly.
+        """
+        self.applied: dict[Node, list[Node]] = {}
         self.patterns: dict[str, GuardedPattern | PatternRefused] = {}
 
     def refuse(self, pointer: str, code: str, message: str) -> None:
@@ -165,16 +172,16 @@ class _Compiler:
 
     def link(self) -> None:
         """Resolve every $ref, refuse loops, and seal the nodes."""
-        for node, target, hole in self.references:
+        for node, target in self.references:
             found = self.nodes.get(unquote(target[1:])) if target.startswith("#") else None
             if found is None:
                 message = f"`{target[:200]}` does not lead to a subschema here: write such as `#/$defs/name`"
                 self.refuse(f"{node.pointer}/$ref", "unresolved_ref", message)
             else:
-                hole.append(found)
-                node.in_place.append(found)
-        referring = {node for node, _, _ in self.references}
-        for pointer, code, message in find_loops(self.nodes.values(), referring):
+                self.targets.append(found)
+                self.applied.setdefault(node, []).append(found)
+        referring = {node for node, _ in self.references}
+        for pointer, code, message in find_loops(self.nodes.values(), self.applied, referring):
             self.refuse(pointer, code, message)
         for node in self.nodes.values():
             node.seal()
@@ -200,6 +207,9 @@ class _Site:
     def subschema(self, value: Json, *tokens: str | int) -> Node:
         return self._compiler.subschema(value, _below(self._place, tokens))
 
+    def apply_in_place(self, *nodes: Node) -> None:
+        self._compiler.applied.setdefault(self.node, []).extend(nodes)
+
     def sibling(self, keyword: str) -> Node | None:
         if keyword not in self.schema:
             return None
@@ -220,11 +230,11 @@ class _Site:
         return guarded if isinstance(guarded, GuardedPattern) else None
 
     def refer(self, target: str) -> None:
-        hole: list[Node] = []
-        self._compiler.references.append((self.node, target, hole))
+        targets, index = self._compiler.targets, len(self._compiler.references)
+        self._compiler.references.append((self.node, target))
 
         def check(instance: Json, path: Path, run: Run) -> None:
-            hole[0].apply(instance, path, run)
+            targets[index].apply(instance, path, run)
 
         self.node.checks.append((None, check))
 

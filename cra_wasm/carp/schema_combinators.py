@@ -9,7 +9,7 @@ from .schema_run import Node, Path, Run
 
 def check_all_of(site: Site, value: Json) -> None:
     nodes = _branches(site, value)
-    site.node.in_place += nodes
+    site.apply_in_place(*nodes)
 
     def check(instance: Json, path: Path, run: Run) -> None:
         for node in nodes:
@@ -20,7 +20,7 @@ def check_all_of(site: Site, value: Json) -> None:
 
 def check_any_of(site: Site, value: Json) -> None:
     nodes, pointer = _branches(site, value), site.pointer
-    site.node.in_place += nodes
+    site.apply_in_place(*nodes)
     message = f"must fit at least one of {len(nodes)} schemas"
 
     def check(instance: Json, path: Path, run: Run) -> None:
@@ -34,7 +34,7 @@ def check_any_of(site: Site, value: Json) -> None:
 
 def check_one_of(site: Site, value: Json) -> None:
     nodes, pointer = _branches(site, value), site.pointer
-    site.node.in_place += nodes
+    site.apply_in_place(*nodes)
 
     def check(instance: Json, path: Path, run: Run) -> None:
         count = 0
@@ -56,7 +56,7 @@ def _branches(site: Site, value: Json) -> list[Node]:
 
 def check_not(site: Site, value: Json) -> None:
     node, pointer = site.subschema(value), site.pointer
-    site.node.in_place.append(node)
+    site.apply_in_place(node)
 
     def check(instance: Json, path: Path, run: Run) -> None:
         if run.passes(node, instance, path):
@@ -68,7 +68,7 @@ def check_not(site: Site, value: Json) -> None:
 def check_if(site: Site, value: Json) -> None:
     condition = site.subschema(value)
     then, otherwise = site.sibling("then"), site.sibling("else")
-    site.node.in_place += [node for node in (condition, then, otherwise) if node]
+    site.apply_in_place(*(node for node in (condition, then, otherwise) if node))
 
     def check(instance: Json, path: Path, run: Run) -> None:
         node = then if run.passes(condition, instance, path) else otherwise

@@ -35,6 +35,9 @@ class Site(Protocol):
     def subschema(self, value: Json, *tokens: str | int) -> Node:
         """Compile the schema that stands at the keyword or at a place below it."""
 
+    def apply_in_place(self, *nodes: Node) -> None:
+        """Tell that the keyword applies `nodes` to the same value: they must not lead back here."""
+
     def sibling(self, keyword: str) -> Node | None:
         """Compile the schema that another keyword of the same subschema holds."""
 

@@ -14,12 +14,15 @@ MAX_LOOPS: Final = 100
 """The search ends after so many loops: each costs as much as the loop is long."""
 
 
-def find_loops(nodes: Iterable[Node], referring: set[Node]) -> Iterator[tuple[str, str, str]]:
+def find_loops(
+    nodes: Iterable[Node], applied: dict[Node, list[Node]], referring: set[Node]
+) -> Iterator[tuple[str, str, str]]:
     """Yield pointer, code and message of each loop without a step into the value, and of a chain too long.
 
     Depth first with a stack of our own, since a chain may be as long as the schema.
 
     Args:
+        applied: for each node those that it applies to the same value.
         referring: the nodes with a $ref; every loop goes through one, which becomes the culprit.
     """
     heights: dict[Node, int] = {}
@@ -32,7 +35,7 @@ def find_loops(nodes: Iterable[Node], referring: set[Node]) -> Iterator[tuple[st
             node, done = todo.pop()
             if done:
                 on_trail.discard(trail.pop())
-                heights[node] = 1 + max((heights.get(below, 0) for below in node.in_place), default=0)
+                heights[node] = 1 + max((heights.get(below, 0) for below in applied.get(node, ())), default=0)
                 if heights[node] == MAX_REFERENCE_DEPTH + 1:
                     message = (
                         f"more than {MAX_REFERENCE_DEPTH} subschemas apply to one value, each in another"
@@ -48,4 +51,4 @@ def find_loops(nodes: Iterable[Node], referring: set[Node]) -> Iterator[tuple[st
                 trail.append(node)
                 on_trail.add(node)
                 todo.append((node, True))
-                todo.extend((below, False) for below in reversed(node.in_place))
+                todo.extend((below, False) for below in reversed(applied.get(node, ())))

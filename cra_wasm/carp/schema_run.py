@@ -112,13 +112,11 @@ class Run:
 class Node:
     """One subschema: its checks, sorted by the type of instance that each can say something about."""
 
-    __slots__ = ("checks", "in_place", "pointer", "table", "weight")
+    __slots__ = ("checks", "pointer", "table", "weight")
 
     def __init__(self, pointer: str) -> None:
         self.pointer = pointer
         self.checks: list[tuple[str | None, Check]] = []
-        self.in_place: list[Node] = []
-        """Nodes that are applied to the same instance: they must not form a loop."""
         self.weight = 1
         self.table: dict[type, tuple[Check, ...]] = {}
 

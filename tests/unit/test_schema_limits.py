@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
@@ -97,6 +98,21 @@ def test_a_chain_of_references_has_a_longest_length() -> None:
     compile_schema(chain(MAX_REFERENCE_DEPTH))
     assert refusal(chain(MAX_REFERENCE_DEPTH + 1))["findings"][0]["code"] == "limits"
     assert refusal(chain(9_000))["findings"][0]["code"] == "limits"
+
+
+def test_long_chains_of_subschemas_are_freed_without_recursion() -> None:
+    links: dict[str, Any] = {
+        f"d{n}": {"properties": {"a": {"$ref": f"#/$defs/d{n + 1}"}}} for n in range(MAX_SUBSCHEMAS // 3)
+    }
+    schema = {"$ref": "#/$defs/d0", "$defs": links | {f"d{len(links)}": False}}
+    deepest: Any = True
+    for _ in range(MAX_INSTANCE_DEPTH - 1):
+        deepest = {"not": deepest}
+    for each in (schema, deepest):
+        validator = compile_schema(each)
+        assert bool(validator.errors({"a": {"a": {}}})) is (each is deepest)
+        del validator
+        gc.collect()
 
 
 def test_a_schema_has_a_largest_number_of_subschemas() -> None:
