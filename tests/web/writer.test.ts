@@ -134,8 +134,7 @@ test("drained batches are stored as one chain per session and then acknowledged"
   assert.deepEqual(await stored(store, SESSION_B), await chainLines(rawEvents(0, 2, { session: SESSION_B })));
   assert.deepEqual(source.acked, [1, 2]);
   assert.ok(source.drains.every((max) => max === BATCH_EVENTS));
-  const { read } = store;
-  const result = await verifyTrace([(await read.call(store, SESSION_A, 0, Infinity)).bytes]);
+  const result = await verifyTrace([(await store.read(SESSION_A, 0, Infinity)).bytes]);
   assert.deepEqual([result.valid, result.events], [true, 5]);
   const { batches_stored, events_stored, state, last_error } = writer.statistics();
   assert.deepEqual({ batches_stored, events_stored, state, last_error }, { batches_stored: 2, events_stored: 7, state: "running", last_error: null });

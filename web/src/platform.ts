@@ -14,7 +14,7 @@ export const defaultStorage: StorageKind = isNode ? "file" : "indexeddb";
 export interface WorkerHandle {
   /** Hand over the worker's channels; the only message on its own port. */
   connect(message: ConnectMessage): void;
-  /** Call `listener` when the worker's script cannot run (any more). */
+  /** Call `listener` when the worker's script cannot run (any more); at once when that is known already. */
   onDeath(listener: (error: CraError) => void): void;
   terminate(): Promise<void>;
 }
@@ -27,18 +27,19 @@ export async function startWorker(url: URL, name: string): Promise<WorkerHandle>
 async function startNodeWorker(url: URL, name: string): Promise<WorkerHandle> {
   const threads = await import("node:worker_threads");
   const worker: NodeWorker = new threads.Worker(url, { name });
-  const transfers = (message: ConnectMessage): never[] => [message.control, message.traces] as unknown as never[];
+  const death = new Death(name);
+  worker.on("error", (cause) => {
+    death.tell(messageOf(cause));
+  });
+  worker.on("exit", () => {
+    death.tell("it ended");
+  });
   return {
     connect: (message) => {
-      worker.postMessage(message, transfers(message));
+      worker.postMessage(message, [message.control, message.traces] as unknown as never[]);
     },
     onDeath: (listener) => {
-      worker.on("error", (cause) => {
-        listener(dead(name, messageOf(cause)));
-      });
-      worker.on("exit", () => {
-        listener(dead(name, "it ended"));
-      });
+      death.listen(listener);
     },
     terminate: async () => {
       await worker.terminate();
@@ -48,14 +49,16 @@ async function startNodeWorker(url: URL, name: string): Promise<WorkerHandle> {
 
 function startBrowserWorker(url: URL, name: string): WorkerHandle {
   const worker = new Worker(url, { type: "module", name });
+  const death = new Death(name);
+  worker.addEventListener("error", (event) => {
+    death.tell(event.message || `\`${url.pathname}\` could not be loaded`);
+  });
   return {
     connect: (message) => {
       worker.postMessage(message, [message.control, message.traces]);
     },
     onDeath: (listener) => {
-      worker.addEventListener("error", (event) => {
-        listener(dead(name, event.message || `\`${url.pathname}\` could not be loaded`));
-      });
+      death.listen(listener);
     },
     terminate: () => {
       worker.terminate();
@@ -64,8 +67,26 @@ function startBrowserWorker(url: URL, name: string): WorkerHandle {
   };
 }
 
-function dead(name: string, why: string): CraError {
-  return new CraError("worker_dead", `the ${name} is gone: ${why}`);
+/** Remembers how a worker died, for listeners that come later: a script that cannot be loaded dies before its first. */
+class Death {
+  readonly #name: string;
+  readonly #listeners: ((error: CraError) => void)[] = [];
+  #error: CraError | null = null;
+
+  constructor(name: string) {
+    this.#name = name;
+  }
+
+  tell(why: string): void {
+    if (this.#error !== null) return;
+    this.#error = new CraError("worker_dead", `the ${this.#name} is gone: ${why}`);
+    for (const listener of this.#listeners) listener(this.#error);
+  }
+
+  listen(listener: (error: CraError) => void): void {
+    if (this.#error === null) this.#listeners.push(listener);
+    else listener(this.#error);
+  }
 }
 
 /** Inside a worker: wait for its channels. Must run before the script's first turn ends, or the message is lost. */

@@ -156,7 +156,10 @@ export interface TraceNotes {
   problem: { readonly code: string; readonly message: string; readonly notice: QuarantineNotice | null };
 }
 
-/** Notes of the resolver's side to the trace worker: enough is pending to drain now. */
+/** Notes of the resolver's side to the trace worker. */
 export interface SourceNotes {
+  /** The bridge is there and can be drained. */
+  ready: null;
+  /** Enough is pending to drain now. */
   pressure: { readonly pending: number };
 }

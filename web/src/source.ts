@@ -34,6 +34,7 @@ export class TraceSource {
       },
       notes: {},
     });
+    this.#channel.note("ready", null);
   }
 
   /** Tell the trace worker when much is pending. Cheap enough to follow every call. */

@@ -37,12 +37,17 @@ export class TraceHost {
   readonly #page: Channel<None, TraceMethods, None, TraceNotes>;
   readonly #source: Channel<SourceMethods, None, SourceNotes>;
   #opened: Opened | null = null;
+  #sourceReady = false;
 
   constructor(control: MessagePort, traces: MessagePort) {
     this.#source = new Channel<SourceMethods, None, SourceNotes>(traces, {
       peer: "resolver",
       handlers: {},
       notes: {
+        ready: () => {
+          this.#sourceReady = true;
+          this.#opened?.writer.start();
+        },
         pressure: () => {
           this.#opened?.writer.wake();
         },
@@ -86,7 +91,8 @@ export class TraceHost {
       },
     });
     this.#opened = { store, writer };
-    writer.start();
+    // Python may take long to boot: nothing is asked of it before.
+    if (this.#sourceReady) writer.start();
     return null;
   }
 
@@ -121,6 +127,8 @@ export class TraceHost {
   }
 
   async #close(): Promise<null> {
+    // Ends what waits for an answer of Python; a write that runs is waited for.
+    this.#source.close();
     await this.#opened?.writer.close();
     await this.#opened?.store.close();
     return null;

@@ -163,7 +163,7 @@ function canonicalPayload(payload: unknown): string {
   if (!isObject(payload)) return "";
   try {
     const text = canonicalize(payload);
-    return text.length <= MAX_PAYLOAD_CHARS || [...text].length <= MAX_PAYLOAD_CHARS ? text : "";
+    return text.length <= MAX_PAYLOAD_CHARS || Array.from(text).length <= MAX_PAYLOAD_CHARS ? text : "";
   } catch {
     return "";
   }

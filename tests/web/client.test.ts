@@ -1,0 +1,306 @@
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+
+import type { Cra, CraOptions, TraceProblem } from "../../web/src/api.js";
+import { createCra } from "../../web/src/client.js";
+import { connectTraces } from "../../web/src/connect.js";
+import { CraError } from "../../web/src/errors.js";
+import type { TraceEvent } from "../../web/src/model.js";
+import { SESSION_B } from "./events.js";
+import { FakeBridge } from "./fake-bridge.js";
+
+/** A site whose resolver's worker holds a bridge without Python; build/test.mjs makes it. */
+const SITE = process.env["CRA_TEST_SITE"] ?? "";
+
+const folders: string[] = [];
+after(async () => {
+  for (const folder of folders) await rm(folder, { recursive: true });
+});
+
+async function newFolder(name: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), `cra-${name}-`));
+  folders.push(folder);
+  return folder;
+}
+
+/** The same site under another name: the fake bridge reads from its address what is to go wrong. */
+async function siteNamed(name: string): Promise<string> {
+  const folder = await newFolder(name);
+  await symlink(join(SITE, "lib"), join(folder, "lib"));
+  return folder;
+}
+
+function withCode(code: string): (error: unknown) => boolean {
+  return (error) => error instanceof CraError && error.code === code;
+}
+
+async function withCra(options: CraOptions, work: (cra: Cra) => Promise<void>): Promise<void> {
+  const cra = await createCra({ baseUrl: SITE, storage: "memory", ...options });
+  try {
+    await work(cra);
+  } finally {
+    await cra.close();
+  }
+}
+
+async function eventsOf(traces: AsyncIterable<TraceEvent>): Promise<TraceEvent[]> {
+  const events: TraceEvent[] = [];
+  for await (const event of traces) events.push(event);
+  return events;
+}
+
+test("a site that is not there rejects the boot and leaves nothing running", async () => {
+  await assert.rejects(createCra({ baseUrl: await newFolder("empty"), storage: "memory" }), withCode("worker_dead"));
+});
+
+test("a boot that fails tells why", async () => {
+  const baseUrl = await siteNamed("broken");
+  await assert.rejects(createCra({ baseUrl, storage: "memory" }), (error) => {
+    assert.ok(withCode("boot_failed")(error));
+    assert.match((error as CraError).message, /no such wheel/);
+    return true;
+  });
+});
+
+test("a storage that is not there rejects the boot", async () => {
+  await assert.rejects(createCra({ baseUrl: SITE, storage: "indexeddb" }), withCode("unknown_storage"));
+});
+
+test("an error of Python arrives as a CraError with its code and pointer", async () => {
+  await withCra({}, async (cra) => {
+    await assert.rejects(cra.loadAtlas("{"), withCode("invalid_json"));
+    await assert.rejects(cra.loadAtlas({}), (error) => {
+      assert.ok(withCode("invalid_atlas")(error));
+      assert.deepEqual((error as CraError).details, { pointer: "/atlas_id" });
+      return true;
+    });
+    await assert.rejects(cra.resolve({ sessionId: "nobody", goal: "g" }), withCode("session_not_found"));
+    await assert.rejects(cra.registerExecutor("", () => Promise.resolve(1)), withCode("invalid_id"));
+  });
+});
+
+test("a Python exception that is no CRAError rejects one call and stops nothing", async () => {
+  await withCra({}, async (cra) => {
+    const sessionId = await cra.createSession({ agentId: "a", goal: "g" });
+    await assert.rejects(cra.resolve({ sessionId, goal: "throw" }), withCode("worker_failed"));
+    assert.equal((await cra.loadAtlas({ atlas_id: "com.example" })).atlas_id, "com.example");
+  });
+});
+
+test("camelCase arguments cross as the protocol's JSON, and absent ones do not cross", async () => {
+  await withCra({}, async (cra) => {
+    const sessionId = await cra.createSession({ agentId: "a", goal: "g" });
+    const plain: unknown = await cra.resolve({ sessionId, goal: "refund" });
+    assert.deepEqual(plain, { arguments: [sessionId, "refund", "low", ""] });
+    const full: unknown = await cra.resolve({
+      sessionId,
+      goal: "refund",
+      riskTier: "high",
+      requiredCapabilities: ["c"],
+      contextHints: [],
+      atlasIds: ["x"],
+      context: { k: 1 },
+    });
+    const options = '{"required_capabilities":["c"],"context_hints":[],"atlas_ids":["x"],"context":{"k":1}}';
+    assert.deepEqual(full, { arguments: [sessionId, "refund", "high", options] });
+    assert.deepEqual(await cra.explain({ sessionId, resolutionId: "r" }), [sessionId, "r"]);
+    assert.deepEqual(await cra.decideApproval({ approvalId: "p", granted: true, approver: "me", expiresInSeconds: 60 }), {
+      approval_id: "p",
+      granted: true,
+      approver: "me",
+      expires_in_seconds: 60,
+    });
+  });
+});
+
+test("what was emitted is flushed, read back, verified and exported as one chain", async () => {
+  await withCra({}, async (cra) => {
+    const sessionId = await cra.createSession({ agentId: "a", goal: "g" });
+    await cra.resolve({ sessionId, goal: "refund" });
+    await cra.endSession(sessionId);
+    await cra.flush();
+    const events = await eventsOf(cra.traces(sessionId));
+    assert.deepEqual(
+      events.map(({ sequence, event_type }) => [sequence, event_type]),
+      [[0, "session.started"], [1, "carp.resolution.completed"], [2, "session.ended"]],
+    );
+    const head = events.at(-1)?.event_hash ?? "";
+    assert.deepEqual(await cra.verify(sessionId), { valid: true, events: 3, error: null, error_at: null, head, warnings: [] });
+    assert.deepEqual(await cra.sessions(), [{ session_id: sessionId, next_sequence: 3, head_hash: head, ended: true }]);
+    const text = new TextDecoder().decode(await cra.exportJsonl(sessionId));
+    assert.deepEqual(text.trimEnd().split("\n").map((line) => JSON.parse(line) as unknown), events);
+    const { resolver, traces } = await cra.statistics();
+    assert.deepEqual([resolver.version, traces.store, traces.events_stored, traces.state], ["fake", "memory", 3, "running"]);
+  });
+});
+
+test("reads see what was emitted before them without a flush", async () => {
+  await withCra({}, async (cra) => {
+    const sessionId = await cra.createSession({ agentId: "a", goal: "g" });
+    assert.equal((await eventsOf(cra.traces(sessionId))).length, 1);
+    await cra.emit(sessionId, "note.taken", { n: 1 });
+    assert.equal((await cra.verify(sessionId)).events, 2);
+  });
+});
+
+test("thousands of events of one call come out whole, in chunks", async () => {
+  await withCra({}, async (cra) => {
+    const sessionId = await cra.createSession({ agentId: "a", goal: "g" });
+    await cra.emit(sessionId, "many.events", { count: 5_000 });
+    const events = await eventsOf(cra.traces(sessionId));
+    assert.deepEqual([events.length, events.at(-1)?.sequence], [5_001, 5_000]);
+    assert.equal((await cra.verify(sessionId)).valid, true);
+  });
+});
+
+test("a session that is not stored, or an id that is none, is refused by name", async () => {
+  await withCra({}, async (cra) => {
+    await assert.rejects(cra.verify(SESSION_B), withCode("session_not_found"));
+    await assert.rejects(cra.exportJsonl(SESSION_B), withCode("session_not_found"));
+    await assert.rejects(eventsOf(cra.traces(SESSION_B)), withCode("session_not_found"));
+    await assert.rejects(cra.verify("../../etc/passwd"), withCode("invalid_id"));
+  });
+});
+
+test("an executor runs on this thread with its parameters and its call", async () => {
+  await withCra({}, async (cra) => {
+    const request = { sessionId: "s", resolutionId: "r", actionId: "order.refund", parameters: { amount: 5 } };
+    await assert.rejects(cra.execute(request), withCode("no_executor"));
+    const seen: unknown[] = [];
+    await cra.registerExecutor("order.refund", (parameters, call) => {
+      seen.push(parameters, call.action_id);
+      return Promise.resolve({ refunded: true });
+    });
+    assert.deepEqual((await cra.execute(request)).result, { refunded: true });
+    assert.deepEqual(seen, [{ amount: 5 }, "order.refund"]);
+    await cra.registerExecutor("order.refund", () => Promise.resolve(undefined));
+    const nothing = await cra.execute(request);
+    assert.deepEqual([nothing.status, nothing.result], ["success", null]);
+    await cra.unregisterExecutor("order.refund");
+    await assert.rejects(cra.execute(request), withCode("no_executor"));
+  });
+});
+
+test("an executor that throws, or whose result is no JSON, fails its action and nothing else", async () => {
+  await withCra({}, async (cra) => {
+    const request = { sessionId: "s", resolutionId: "r", actionId: "a.b", parameters: {} };
+    const circular: { self?: unknown } = {};
+    circular.self = circular;
+    for (const executor of [
+      () => Promise.reject(new Error("no such order")),
+      () => Promise.resolve(circular),
+      () => Promise.resolve(1n),
+    ]) {
+      await cra.registerExecutor("a.b", executor);
+      const response = await cra.execute(request);
+      assert.deepEqual([response.status, response.error?.code], ["error", "executor_failed"]);
+    }
+  });
+});
+
+test("an executor that never answers fails at its deadline", async () => {
+  await withCra({ deadlines: { executeMs: 200 } }, async (cra) => {
+    await cra.registerExecutor("a.b", () => new Promise(() => undefined));
+    const call = cra.execute({ sessionId: "s", resolutionId: "r", actionId: "a.b", parameters: {} });
+    await assert.rejects(
+      call.then(({ error }) => {
+        throw new CraError(error?.code ?? "", "the worker's own deadline came first");
+      }),
+      withCode("deadline_exceeded"),
+    );
+  });
+});
+
+test("a worker that does not answer rejects at the deadline", async () => {
+  const baseUrl = await siteNamed("silent");
+  const cra = await createCra({ baseUrl, storage: "memory", deadlines: { callMs: 50, storeMs: 50 } });
+  await assert.rejects(cra.listAtlases(), withCode("deadline_exceeded"));
+  await assert.rejects(cra.close(), withCode("deadline_exceeded"));
+  await assert.rejects(cra.listAtlases(), withCode("closed"));
+});
+
+test("a resolver that dies rejects every pending call, and what is stored can still be read", async () => {
+  const baseUrl = await siteNamed("deadly");
+  const cra = await createCra({ baseUrl, storage: "memory" });
+  const sessionId = await cra.createSession({ agentId: "a", goal: "g" });
+  await cra.flush();
+  await cra.registerExecutor("a.b", () => new Promise(() => undefined));
+  const waiting = cra.execute({ sessionId, resolutionId: "r", actionId: "a.b", parameters: {} });
+  const deadly = cra.listAtlases();
+  await assert.rejects(waiting, withCode("worker_dead"));
+  await assert.rejects(deadly, withCode("worker_dead"));
+  await assert.rejects(cra.createSession({ agentId: "a", goal: "g" }), withCode("worker_dead"));
+  await assert.rejects(cra.flush(), withCode("worker_dead"));
+  assert.deepEqual((await cra.verify(sessionId)).events, 1);
+  assert.equal((await eventsOf(cra.traces(sessionId))).length, 1);
+  await cra.close();
+});
+
+test("close stores what is pending, is one close however often it is called, and ends all calls", async () => {
+  const folder = await newFolder("traces");
+  const cra = await createCra({ baseUrl: SITE, storage: "file", databaseName: folder });
+  const sessionId = await cra.createSession({ agentId: "a", goal: "g" });
+  assert.equal(cra.close(), cra.close());
+  await cra.close();
+  await assert.rejects(cra.resolve({ sessionId, goal: "g" }), withCode("closed"));
+  await assert.rejects(cra.verify(sessionId), withCode("closed"));
+  assert.equal((await readFile(join(folder, `${sessionId}.trace.jsonl`), "utf8")).split("\n").length, 2);
+});
+
+test("a later client reads and verifies the sessions of an earlier one", async () => {
+  const folder = await newFolder("traces");
+  const options: CraOptions = { storage: "file", databaseName: folder };
+  let sessionId = "";
+  await withCra(options, async (cra) => {
+    sessionId = await cra.createSession({ agentId: "a", goal: "g" });
+  });
+  await withCra(options, async (cra) => {
+    assert.deepEqual(await cra.verify(sessionId).then(({ valid, warnings }) => [valid, warnings]), [true, ["truncated"]]);
+  });
+});
+
+test("two pages that emit other events under one session: the loser is told and the chain stays whole", async () => {
+  const folder = await newFolder("traces");
+  const problems: TraceProblem[] = [];
+  const options: CraOptions = { storage: "file", databaseName: folder, onTraceProblem: (problem) => problems.push(problem) };
+  let sessionId = "";
+  await withCra(options, async (cra) => {
+    sessionId = await cra.createSession({ agentId: "first", goal: "g" });
+  });
+  // The fake's ids are counted, so its second life makes the same session id with another first event.
+  const cra = await createCra({ baseUrl: SITE, ...options });
+  assert.equal(await cra.createSession({ agentId: "second", goal: "g" }), sessionId);
+  await assert.rejects(cra.flush(), withCode("session_forked"));
+  assert.deepEqual(problems.map(({ code, notice }) => [code, notice?.session_id]), [["session_forked", sessionId]]);
+  assert.deepEqual(await cra.verify(sessionId).then(({ valid, events }) => [valid, events]), [true, 1]);
+  await cra.close();
+});
+
+test("connectTraces stores what a host's own bridge emits, and leaves the bridge to the host", async () => {
+  const bridge = new FakeBridge();
+  const pyodide = { pyimport: (name: string) => (name === "cra_wasm.bridge" ? bridge : undefined) };
+  const connection = await connectTraces(pyodide, { baseUrl: SITE, storage: "memory" });
+  const { session_id } = JSON.parse(bridge.create_session("a", "g")) as { readonly session_id: string };
+  await connection.flush();
+  assert.equal(bridge.pending_events(), 0);
+  assert.deepEqual((await eventsOf(connection.traces(session_id))).length, 1);
+  bridge.emit(session_id, "note.taken", "{}");
+  assert.equal((await connection.verify(session_id)).events, 2);
+  assert.equal((await connection.statistics()).events_stored, 2);
+  bridge.emit(session_id, "note.taken", "{}");
+  assert.equal(connection.close(), connection.close());
+  await connection.close();
+  assert.deepEqual([bridge.pending_events(), bridge.closed], [0, 0]);
+});
+
+test("connectTraces without the wheel rejects", async () => {
+  const pyodide = {
+    pyimport: () => {
+      throw new Error("No module named 'cra_wasm'");
+    },
+  };
+  await assert.rejects(connectTraces(pyodide, { baseUrl: SITE, storage: "memory" }), withCode("boot_failed"));
+});
