@@ -1,0 +1,203 @@
+"""`cra_wasm.bridge` as JavaScript sees it: strings in, JSON out, no proxy left behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ATLAS = (Path(__file__).resolve().parents[2] / "examples/atlases/customer-support.atlas.json").read_text()
+
+OPEN_BRIDGE = f"""
+const bridge = pyodide.pyimport("cra_wasm.bridge");
+const call = (name, ...args) => JSON.parse(bridge[name](...args));
+call("load_atlas", {json.dumps(ATLAS)});
+const session = call("create_session", "demo-agent", "answer tickets").session_id;
+const resolution = call("resolve", session, "refund order 1234");
+const execute = async (actionId, parameters, more = {{}}) => JSON.parse(await bridge.execute(JSON.stringify({{
+  session_id: session, resolution_id: resolution.resolution_id, action_id: actionId, parameters, ...more,
+}})));
+"""
+
+
+@pytest.fixture
+def bridge(selenium_module_scope: Any) -> Iterator[Any]:
+    """Run JavaScript with an open bridge; the bridge is closed afterwards."""
+    selenium_module_scope.load_package("cra-wasm")
+    yield lambda body: selenium_module_scope.run_js(OPEN_BRIDGE + body)
+    selenium_module_scope.run_js('pyodide.pyimport("cra_wasm.bridge").close(); return null;')
+
+
+def test_a_resolution_crosses_as_the_protocol_s_json(bridge: Any) -> None:
+    resolution = bridge("return resolution;")
+    assert resolution["decision"]["type"] == "partial"
+    assert "order.read" in [action["action_id"] for action in resolution["allowed_actions"]]
+    assert {"action_id": "refund.create", "reason": "requires_approval", "policy_id": "approve-refunds"} in (
+        resolution["denied_actions"]
+    )
+
+
+def test_options_reach_the_resolver(bridge: Any) -> None:
+    narrowed = bridge(
+        """
+        const options = JSON.stringify({ required_capabilities: ["lookup"] });
+        return call("resolve", session, "look it up", "low", options);
+        """
+    )
+    assert narrowed["decision"]["type"] == "allow"
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "pointer"),
+    [
+        ('call("load_atlas", "{")', "invalid_atlas", ""),
+        ('call("create_session", "", "goal")', "invalid_agent_id", "/requester/agent_id"),
+        ('call("resolve", "x", "goal")', "invalid_id", "/requester/session_id"),
+        ('call("resolve", session, "")', "invalid_goal", "/task/goal"),
+        ('call("resolve", session, "\\ud800")', "invalid_goal", "/task/goal"),
+        ('call("resolve", session, "g", "none")', "invalid_risk_tier", "/task/risk_tier"),
+        ('call("resolve", session, "g", "low", "[]")', "invalid_arguments", ""),
+        ('call("resolve", session, "g", "low", JSON.stringify({nope: 1}))', "invalid_arguments", "/nope"),
+        ('call("resolve_request", "{}")', "invalid_request", "/carp_version"),
+        ('call("emit", session, "session.started", "{}")', "reserved_event_type", "/event_type"),
+        ('call("unload_atlas", "com.example.none")', "atlas_not_found", "/atlas_id"),
+        ('call("decide_approval", "{}")', "invalid_arguments", "/approval_id"),
+        ('(await execute("order.read", {nope: 1}))', "invalid_parameters", "/execution/parameters/order_id"),
+        ('(await execute("no.such", {}))', "action_not_found", "/execution/action_id"),
+        ('JSON.parse(await bridge.execute("{"))', "invalid_arguments", ""),
+    ],
+)
+def test_bad_input_answers_with_a_code_and_the_culprit(
+    bridge: Any, call: str, code: str, pointer: str
+) -> None:
+    error = bridge(f"return {call};")["error"]
+    assert (error["code"], error["details"]["pointer"]) == (code, pointer)
+
+
+def test_a_javascript_function_runs_an_allowed_action(bridge: Any) -> None:
+    answer = bridge(
+        """
+        let seen;
+        call("register_executor", "order.read", async (parameters, names) => {
+          seen = { parameters: JSON.parse(parameters), names: JSON.parse(names) };
+          return JSON.stringify({ status: "delivered" });
+        });
+        const answer = await execute("order.read", { order_id: "1234" });
+        return { answer, seen, session };
+        """
+    )
+    assert answer["answer"]["status"] == "success"
+    assert answer["answer"]["result"] == {"status": "delivered"}
+    assert answer["seen"]["parameters"] == {"order_id": "1234"}
+    assert answer["seen"]["names"]["session_id"] == answer["session"]
+
+
+@pytest.mark.parametrize(
+    ("function", "code"),
+    [
+        ('async () => { throw new Error("no"); }', "executor_error"),
+        ('() => { throw new Error("no"); }', "executor_error"),
+        ('async () => "{"', "invalid_result"),
+        ("async () => ({})", "invalid_result"),
+        ("() => undefined", "invalid_result"),
+    ],
+)
+def test_a_function_that_fails_is_an_answer_not_an_exception(bridge: Any, function: str, code: str) -> None:
+    answer = bridge(
+        f"""
+        call("register_executor", "order.read", {function});
+        return await execute("order.read", {{ order_id: "1234" }});
+        """
+    )
+    assert (answer["status"], answer["error"]["code"]) == ("error", code)
+
+
+def test_a_batch_has_a_buffer_of_its_own_and_comes_again_until_acknowledged(bridge: Any) -> None:
+    told = bridge(
+        """
+        const first = bridge.drain_traces(10);
+        const copy = Array.from(first.bytes);
+        structuredClone(first.bytes.buffer, { transfer: [first.bytes.buffer] });
+        const again = bridge.redeliver();
+        const same = again.length === 1 && String(Array.from(again[0].bytes)) === String(copy);
+        const second = bridge.drain_traces(10), third = bridge.drain_traces(10);
+        const acks = [bridge.ack(first.batch_id), bridge.ack(first.batch_id), bridge.ack(second.batch_id)];
+        return { count: first.count, groups: first.groups, same, length: copy.length,
+          detached: first.bytes.byteLength === 0, second: second.count, third: third.count, acks, session };
+        """
+    )
+    assert (told["count"], told["second"], told["third"]) == (10, 10, 0)
+    assert told["same"] and told["detached"]
+    assert told["acks"] == [True, False, True]
+    assert told["groups"] == [
+        {
+            "session_id": told["session"],
+            "first_sequence": 0,
+            "count": 10,
+            "offset": 0,
+            "length": told["length"],
+            "algorithm": "sha256",
+        }
+    ]
+
+
+def test_draining_with_a_wrong_number_is_an_error_in_its_place(bridge: Any) -> None:
+    assert bridge("return bridge.drain_traces(0).error.code;") == "invalid_max_events"
+
+
+def test_no_call_leaves_a_proxy_behind(bridge: Any) -> None:
+    """The functions of the module themselves are proxies: each is called once before it is counted."""
+    before, after, references_before, references_after = bridge(
+        """
+        const round = async () => {
+          call("statistics"); call("list_atlases"); call("list_approvals"); bridge.pending_events();
+          call("resolve", session, "refund order 1234"); call("resolve", "x", "y");
+          call("explain", session, resolution.resolution_id);
+          call("emit", session, "page.clicked", '{"button":"ok"}');
+          call("register_executor", "order.read", async () => "{}");
+          await execute("order.read", { order_id: "1234" });
+          await execute("order.read", { nope: 1 });
+          await bridge.execute("{");
+          call("unregister_executor", "order.read");
+          const batch = bridge.drain_traces(100);
+          bridge.redeliver(); bridge.ack(batch.batch_id); bridge.drain_traces(0);
+          const other = call("create_session", "a", "b").session_id;
+          call("end_session", other);
+        };
+        const proxies = pyodide._module.pyproxy_alloc_map;
+        pyodide._module.enable_pyproxy_allocation_tracing();
+        const references = () => {
+          pyodide.runPython("import gc; gc.collect(); None");
+          return pyodide._module._hiwire_num_refs();
+        };
+        await round(); await round();
+        const counts = [proxies.size, 0, references(), 0];
+        for (let i = 0; i < 20; i += 1) await round();
+        counts[1] = proxies.size; counts[3] = references();
+        pyodide._module.disable_pyproxy_allocation_tracing();
+        return counts;
+        """
+    )
+    assert before > 0, "the tracing of Pyodide's proxies saw none"
+    assert after == before
+    assert references_after <= references_before
+
+
+def test_close_forgets_sessions_and_a_later_call_starts_anew(bridge: Any) -> None:
+    told = bridge(
+        """
+        const closed = call("close");
+        const unknown = call("resolve", session, "goal").error.code;
+        return { closed, unknown, atlases: call("list_atlases"), again: call("close"), empty: call("close") };
+        """
+    )
+    assert told == {
+        "closed": {"closed": True},
+        "unknown": "session_not_found",
+        "atlases": [],
+        "again": {"closed": True},
+        "empty": {"closed": False},
+    }
