@@ -12,6 +12,8 @@ from json.encoder import encode_basestring as _quote  # escapes exactly what RFC
 from math import isfinite
 from typing import Final
 
+import rfc8785
+
 from ..errors import InvalidInput, Json
 from ..model.limits import MAX_JSON_DEPTH
 
@@ -154,7 +156,7 @@ def _write_integer(value: int) -> str:
 
 
 def _write_float(value: float) -> str:
-    """Write ECMAScript's Number::toString from repr: both give the shortest digits that read back."""
+    """Write ECMAScript's Number::toString: whole numbers here, the rest by rfc8785."""
     if not isfinite(value):
         raise _Refused("is NaN or an infinity")
     size = abs(value)
@@ -162,12 +164,4 @@ def _write_float(value: float) -> str:
         raise _Refused("is a float that is written as an integer beyond +-(2^53 - 1)")
     if size <= MAX_SAFE_INTEGER and value.is_integer():
         return int.__repr__(int(value))
-    digits, _, exponent = float.__repr__(value).partition("e")
-    if not exponent:
-        return digits
-    power = int(exponent)
-    if power < -6 or power > 0:
-        return f"{digits.removesuffix('.0')}e{power:+d}"
-    # repr leaves positional notation at 1e-5, ECMAScript at 1e-7.
-    sign = "-" if value < 0 else ""
-    return f"{sign}0.{'0' * (-power - 1)}{digits.lstrip('-').replace('.', '')}"
+    return rfc8785.dumps(value).decode()

@@ -1,8 +1,8 @@
-"""A hatchling hook: the wheel carries its inner modules without comments and docstrings.
+"""A hatchling hook: the wheel carries no comments, and docstrings only where a user calls.
 
-A page downloads the wheel before its first decision, and a quarter of the sources is explanation. What a user
-calls keeps its docstrings; what only this project's developers read has them in the repository. Each removed line
-leaves an empty one, so the line numbers of tracebacks stay true.
+A page downloads the wheel before its first decision, and a quarter of the sources is explanation that this
+project's developers read in the repository. Each removed line leaves an empty one, so the line numbers of
+tracebacks stay true.
 """
 
 from __future__ import annotations
@@ -52,11 +52,12 @@ class CustomBuildHook(BuildHookInterface[Any]):
         self._folder = tempfile.TemporaryDirectory()
         for path in sorted(package.rglob("*.py")):
             name = path.relative_to(package)
-            if any(name.match(pattern) for pattern in PUBLIC if "/" in pattern or len(name.parts) == 1):
-                continue
             copy = Path(self._folder.name) / name
             copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_text(without_explanation(path.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
+            source = path.read_text(encoding="utf-8")
+            if name.as_posix() not in PUBLIC:
+                source = without_docstrings(source)
+            copy.write_text(without_comments(source), encoding="utf-8", newline="\n")
             build_data["force_include"][str(copy)] = f"cra_wasm/{name.as_posix()}"
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
@@ -65,21 +66,24 @@ class CustomBuildHook(BuildHookInterface[Any]):
             self._folder.cleanup()
 
 
-def without_explanation(source: str) -> str:
-    """Return a source with its docstrings and comments emptied, line for line."""
+def without_docstrings(source: str) -> str:
+    """Return a source with its docstrings emptied, those of constants too, line for line."""
     lines = source.splitlines()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, _Documented):
-            for statement in node.body:
-                if _is_text(statement):
-                    only = len(node.body) == 1 and not isinstance(node, ast.Module)
-                    lines[statement.lineno - 1 : statement.end_lineno] = [
-                        f"{' ' * statement.col_offset}..." if only else "",
-                        *[""] * ((statement.end_lineno or statement.lineno) - statement.lineno),
-                    ]
-    text = "\n".join(lines) + "\n"
-    lines = text.splitlines()
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            for statement in filter(_is_text, node.body):
+                only = len(node.body) == 1 and not isinstance(node, ast.Module)
+                last = statement.end_lineno or statement.lineno
+                lines[statement.lineno - 1 : last] = [""] * (last - statement.lineno + 1)
+                if only:
+                    lines[statement.lineno - 1] = f"{' ' * statement.col_offset}..."
+    return "\n".join(lines) + "\n"
+
+
+def without_comments(source: str) -> str:
+    """Return a source with its comments emptied, line for line."""
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column].rstrip()
