@@ -36,13 +36,14 @@ COMPILER = [Path(__file__).with_name(name) for name in ("compile_archive.py", "b
 def build_site() -> None:
     check_core()
     stdlib = NPM_PYODIDE / "python_stdlib.zip"
-    *site_wheels, compiled_stdlib = recompile_all([*fetch_wheels("site"), find_own_wheel(), stdlib])
+    own_wheel = find_own_wheel()
+    *site_wheels, compiled_stdlib = recompile_all([*fetch_wheels("site"), own_wheel, stdlib])
     core: dict[str, Path | bytes] = {name: NPM_PYODIDE / name for name in CORE}
     core["python_stdlib.zip"] = compiled_stdlib
 
     # The tests' own wheels stay source: they are imported once a run, and pytest shows their lines.
-    # pyodide.js is what pytest-pyodide's page and its Node driver ask for.
-    test_core = {**core, "pyodide.js": NPM_PYODIDE / "pyodide.js"}
+    # pyodide.js is what pytest-pyodide's page and its Node driver ask for; our plain wheel is for micropip.
+    test_core = {**core, "pyodide.js": NPM_PYODIDE / "pyodide.js", own_wheel.name: own_wheel}
     sync_folder(TEST_PYODIDE, with_lock(test_core, [*site_wheels, *fetch_wheels("test")]))
 
     files = {f"pyodide/{name}": source for name, source in with_lock(core, site_wheels).items()}

@@ -1,0 +1,153 @@
+"""pytest-pyodide in Node and Chromium: one Pyodide per runtime and session, over dist/test-pyodide.
+
+Run as `pytest tests/pyodide --dist-dir dist/test-pyodide --runner playwright --rt node,chrome`.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from pytest_pyodide import get_global_config
+from pytest_pyodide.fixture import selenium_common
+
+ROOT = Path(__file__).resolve().parents[2]
+DIST = ROOT / "dist"
+REPORTS = ROOT / ".build" / "reports"
+NODE_TIMEOUT_SECONDS = 600
+"""How long one call may take in Node; pytest-pyodide's 60 s are too short for a whole suite in one call."""
+
+# Node's runner evaluates in a bare vm context, which has the language's globals and nothing of the
+# platform's.
+get_global_config().add_node_extra_globals(
+    """atob Blob BroadcastChannel btoa clearImmediate console crypto DOMException Event EventTarget Headers
+    MessageChannel MessagePort performance queueMicrotask Response setImmediate structuredClone URL
+    URLSearchParams""".split()
+)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give `runtime` its values sorted: pytest-pyodide's own come from a set, in an order that differs by
+    run.""" if "runtime" in metafunc.fixturenames:
+        runtimes = sorted(pytest.pyodide_runtimes)  # type: ignore[attr-defined]
+        metafunc.parametrize("runtime", runtimes, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def runtime(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def playwright_browsers(chromium_path: str, chromium_flags: list[str]) -> Iterator[dict[str, Any]]:
+    """Replaces pytest-pyodide's own, which cannot take an executable and gives up when node is a runtime."""
+    from playwright.sync_api import sync_playwright
+
+    if not any(DIST.glob("test-pyodide/pyodide-lock.json")):
+        pytest.fail("dist/test-pyodide is not there: run ./build.sh site", pytrace=False)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_path, args=chromium_flags)
+        yield {"chrome": browser}
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def selenium_module_scope(
+    request: pytest.FixtureRequest, runtime: str, web_server_main: Any, playwright_browsers: dict[str, Any]
+) -> Iterator[Any]:
+    """Replaces pytest-pyodide's own, which boots a Pyodide per module: minutes, for the same answers."""
+    with selenium_common(request, runtime, web_server_main, browsers=playwright_browsers) as runner:
+        yield allow_long_calls(runner)
+
+
+@pytest.fixture
+def fresh_pyodide(
+    request: pytest.FixtureRequest, runtime: str, web_server_main: Any, playwright_browsers: dict[str, Any]
+) -> Iterator[Any]:
+    """A Pyodide of the test's own, for tests of what happens before anything is installed."""
+    with selenium_common(request, runtime, web_server_main, browsers=playwright_browsers) as runner:
+        yield allow_long_calls(runner)
+
+
+def allow_long_calls(runner: Any) -> Any:
+    if runner.browser == "node":
+        runner.script_timeout = NODE_TIMEOUT_SECONDS
+        runner.p.timeout = NODE_TIMEOUT_SECONDS
+    return runner
+
+
+@pytest.fixture(scope="session")
+def run_tests_inside(
+    selenium_module_scope: Any, runtime: str, project_url: str
+) -> Callable[[str], list[ElementTree.Element]]:
+    """Return a function that runs a folder of tests inside Pyodide and returns their JUnit test cases.
+
+    The report lands in .build/reports/<folder>-<runtime>.xml too, where ./build.sh test counts them one by
+    one.
+    """
+    selenium_module_scope.load_package(["cra-wasm", "pytest", "hypothesis"])
+    selenium_module_scope.run_async(UNPACK_PROJECT.format(url=project_url))
+
+    def run(folder: str) -> list[ElementTree.Element]:
+        exit_code, output, report = selenium_module_scope.run_async(RUN_PYTEST.format(folder=folder))
+        REPORTS.mkdir(parents=True, exist_ok=True)
+        if not report:
+            pytest.fail(
+                f"pytest inside Pyodide ended with {exit_code} and no report:\n{output}", pytrace=False
+            )
+        (REPORTS / f"{folder.replace('/', '-')}-{runtime}.xml").write_text(report)
+        if exit_code != 0:
+            pytest.fail(f"inside Pyodide, exit {exit_code}:\n{output[-20_000:]}", pytrace=False)
+        return list(ElementTree.fromstring(report).iter("testcase"))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def project_url(web_server_main: tuple[str, int, Any]) -> str:
+    """The address of a zip with the tests and what they read, as they stand in the checkout."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
+        target.write(ROOT / "pyproject.toml", "pyproject.toml")
+        target.write(ROOT / "tests" / "conftest.py", "tests/conftest.py")
+        for folder in ("tests/unit", "tests/smoke", "examples/atlases", "specs"):
+            for path in sorted((ROOT / folder).rglob("*")):
+                if path.is_file() and "__pycache__" not in path.parts:
+                    target.write(path, path.relative_to(ROOT).as_posix())
+    (DIST / "test-pyodide" / "project.zip").write_bytes(archive.getvalue())
+    host, port, _ = web_server_main
+    return f"http://{host}:{port}/project.zip"
+
+
+@pytest.fixture(scope="session")
+def wheel_url(web_server_main: tuple[str, int, Any]) -> str:
+    """The address of the built wheel, the one with .py files that PyPI would have."""
+    (wheel,) = (DIST / "test-pyodide").glob("cra_wasm-*-py3-none-any.whl")
+    host, port, _ = web_server_main
+    return f"http://{host}:{port}/{wheel.name}"
+
+
+UNPACK_PROJECT = """
+import io, zipfile
+from pyodide.http import pyfetch
+response = await pyfetch({url!r})
+zipfile.ZipFile(io.BytesIO(await response.bytes())).extractall("/project")
+"""
+
+RUN_PYTEST = """
+import contextlib, io, os, pathlib, pytest
+os.chdir("/project")
+report = pathlib.Path("/tmp/report.xml")
+report.unlink(missing_ok=True)
+with contextlib.redirect_stdout(io.StringIO()) as output, contextlib.redirect_stderr(output):
+    # --capture=sys: there are no file descriptors to duplicate. No cache: nobody reads it.
+    exit_code = pytest.main([
+        {folder!r}, "--capture=sys", "-p", "no:cacheprovider", "--junitxml", str(report), "-q",
+    ])
+[int(exit_code), output.getvalue(), report.read_text() if report.exists() else ""]
+"""
