@@ -83,10 +83,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
-    """The Chromium to drive: env CHROMIUM, what ./build.sh setup found, or PATH. A missing one is a
-    failure.""" remembered = ROOT / ".build" / "chromium" path = os.environ.get("CHROMIUM") or
-    (remembered.read_text() if remembered.is_file() else "chromium") found = shutil.which(path) if found is
-    None:
+    """The Chromium to drive: env CHROMIUM, what ./build.sh setup found, or PATH. A missing one fails."""
+    remembered = ROOT / ".build" / "chromium"
+    path = os.environ.get("CHROMIUM") or (remembered.read_text() if remembered.is_file() else "chromium")
+    found = shutil.which(path)
+    if found is None:
         pytest.fail(f"no Chromium at `{path}`: run ./build.sh setup, or set CHROMIUM", pytrace=False)
     return found
 

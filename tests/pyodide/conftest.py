@@ -32,8 +32,8 @@ get_global_config().add_node_extra_globals(
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give `runtime` its values sorted: pytest-pyodide's own come from a set, in an order that differs by
-    run.""" if "runtime" in metafunc.fixturenames:
+    """Give `runtime` its values sorted; pytest-pyodide's own come from a set, in an order that varies."""
+    if "runtime" in metafunc.fixturenames:
         runtimes = sorted(pytest.pyodide_runtimes)  # type: ignore[attr-defined]
         metafunc.parametrize("runtime", runtimes, indirect=True, scope="session")
 

@@ -50,10 +50,12 @@ def test_importing_code_loads_the_package_that_has_it(fresh_pyodide: Any) -> Non
 
 @run_in_pyodide(packages=["cra-wasm"])
 def test_the_site_s_modules_are_bytecode_of_this_interpreter(selenium):  # type: ignore[no-untyped-def]
-    import _pyodide
-    import cra_wasm
     import json
+
+    import _pyodide
     import pydantic
+
+    import cra_wasm
 
     for module in (cra_wasm, json, pydantic, _pyodide):
         assert module.__file__.endswith("/__init__.pyc"), module.__file__

@@ -10,13 +10,14 @@ from cache import fail, hash_files, is_fresh, mark_fresh, run, say, sha256
 from settings import DIST, ROOT
 
 PIP_INSTALL = [sys.executable, *"-m pip install --quiet --no-deps --no-index --force-reinstall".split()]
+INPUTS = ("cra_wasm", "pyproject.toml", "LICENSE", "web/build/lean_wheel.py")
 SIZE_LIMIT_BYTES = 120_000
 """A page downloads the wheel before its first decision."""
 
 
 def build_wheel() -> Path:
     """Build the wheel unless its sources are those of the last time; return its path."""
-    key = hash_files(ROOT / name for name in ("cra_wasm", "pyproject.toml", "LICENSE"))
+    key = hash_files(ROOT / name for name in INPUTS)
     wheels = sorted(DIST.glob("cra_wasm-*.whl"))
     if not is_fresh("wheel", key) or len(wheels) != 1:
         say("building the wheel")
