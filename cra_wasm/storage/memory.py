@@ -13,7 +13,7 @@ from .rules import check_query, check_session_id, closed_error, events_to_append
 
 
 class MemoryStorage:
-    """`ports.StorageBackend` in memory. It ends with the process and grows by about 1 KB an event, more with large payloads."""
+    """`ports.StorageBackend` in memory: gone with the process, and about 1 KB an event beside its payload."""
 
     name: Final = "memory"
 

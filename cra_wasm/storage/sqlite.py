@@ -121,10 +121,11 @@ class SqliteStorage:
         """
         check_query(session_id, last)
         # Within a session both orders are one, and this one has an index.
-        where, order = ("?1 IS NULL", "arrival") if session_id is None else ("session_id = ?1", "sequence")
+        where, order = ("1", "arrival") if session_id is None else ("session_id = :session", "sequence")
         rows = self._rows(
-            f"{_SELECT} WHERE {where} AND (?2 IS NULL OR event_type = ?2) ORDER BY {order} DESC LIMIT ?3",
-            (session_id, event_type, -1 if last is None else last),
+            f"{_SELECT} WHERE {where} AND (:type IS NULL OR event_type = :type)"
+            f" ORDER BY {order} DESC LIMIT :last",
+            {"session": session_id, "type": event_type, "last": -1 if last is None else last},
         )
         return [parse_stored(self.name, *row) for row in reversed(rows)]
 
@@ -147,8 +148,8 @@ class SqliteStorage:
 
     def _page(self, session_id: str, after: int) -> list[_Row]:
         return self._rows(
-            f"{_SELECT} WHERE session_id = ? AND sequence > ? ORDER BY sequence LIMIT ?",
-            (session_id, after, PAGE_EVENTS),
+            f"{_SELECT} WHERE session_id = :session AND sequence > :after ORDER BY sequence LIMIT :page",
+            {"session": session_id, "after": after, "page": PAGE_EVENTS},
         )
 
     def sessions(self) -> list[str]:
@@ -210,7 +211,7 @@ class SqliteStorage:
             if connection is not None:
                 connection.close()
 
-    def _rows(self, query: str, arguments: tuple[object, ...]) -> list[_Row]:
+    def _rows(self, query: str, arguments: dict[str, object]) -> list[_Row]:
         return self._call("read", lambda connection: connection.execute(query, arguments).fetchall())
 
     def _write(self, doing: str, change: Callable[[sqlite3.Connection], _Result]) -> _Result:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,64 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BackendFailure) as caught:
         JsonlStorage(tmp_path / "traces")
     assert caught.value.code == "storage_failed"
+
+
+def test_a_session_file_that_cannot_be_opened_is_told_and_releases_the_folder(tmp_path: Path) -> None:
+    path_of(tmp_path).mkdir()
+    with pytest.raises(BackendFailure) as caught:
+        JsonlStorage(tmp_path)
+    assert caught.value.code == "storage_failed"
+    path_of(tmp_path).rmdir()
+    JsonlStorage(tmp_path).close()
+
+
+def test_a_session_file_that_became_unreadable_fails_each_call(tmp_path: Path) -> None:
+    with closing(JsonlStorage(tmp_path)) as storage:
+        path_of(tmp_path).mkdir()
+        calls: list[Callable[[], object]] = [
+            lambda: storage.store_events(chain(FIRST, 1)),
+            lambda: storage.get_events(),
+            lambda: storage.iter_lines(FIRST),
+            lambda: storage.sessions(),
+            lambda: storage.count(),
+            lambda: storage.delete_session(FIRST),
+        ]
+        for call in calls:
+            with pytest.raises(BackendFailure) as caught:
+                call()
+            assert caught.value.code == "storage_failed"
+        storage.store_events(chain(SECOND, 1))
+        assert storage.count(SECOND) == 1
+
+
+def test_lines_that_became_unreadable_under_way_are_an_error(tmp_path: Path) -> None:
+    with closing(JsonlStorage(tmp_path)) as storage:
+        storage.store_events(chain(FIRST, 2))
+        lines = storage.iter_lines(FIRST)
+        path_of(tmp_path).unlink()
+        path_of(tmp_path).mkdir()
+        with pytest.raises(BackendFailure) as caught:
+            list(lines)
+        assert caught.value.code == "storage_failed"
+
+
+def test_what_a_failed_call_could_not_take_back_is_skipped_when_it_is_stored_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = chain(FIRST, 4)
+
+    def broken_disk(*arguments: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with closing(JsonlStorage(tmp_path)) as storage:
+        storage.store_events(events[:1])
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", broken_disk)
+            patch.setattr(os, "truncate", broken_disk)
+            with pytest.raises(BackendFailure):
+                storage.store_events(events[1:3])
+        storage.store_events(events[1:])
+        assert storage.get_events(FIRST) == events
 
 
 def test_a_second_writer_is_refused_wherever_the_lock_is_said_to_be_exclusive(tmp_path: Path) -> None:
