@@ -53,7 +53,7 @@ class StorageBackend(Protocol):
 
         Raises:
             InvalidState: `session_forked` for another event at a stored (session_id, sequence);
-                `storage_closed` after close().
+                `sequence_gap` for a number that is not the session's next; `storage_closed` after close().
             BackendFailure: nothing of this call was stored.
         """
         ...

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from ..errors import InvalidInput, Json
 from .limits import MAX_JSON_DEPTH, MAX_TEXT_BYTES
+from .nesting import nests_deeper
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -39,8 +40,8 @@ def _refuse_constant(name: str) -> Json:
     raise ValueError(f"`{name}` is not JSON")
 
 
-def check_depth(value: Json, *, code: str, limit: int = MAX_JSON_DEPTH) -> None:
-    """Refuse a value that nests deeper than `limit` arrays and objects.
+def check_shape(value: Json, *, code: str, limit: int = MAX_JSON_DEPTH) -> None:
+    """Refuse a value that nests deeper than `limit` arrays and objects, or has a member name that is no text.
 
     Raises:
         InvalidInput: with that code and the pointer of the first value that is too deep.
@@ -48,10 +49,12 @@ def check_depth(value: Json, *, code: str, limit: int = MAX_JSON_DEPTH) -> None:
     stack: list[tuple[Json, tuple[str | int, ...]]] = [(value, ())]
     while stack:
         item, path = stack.pop()
-        if not isinstance(item, dict | list):
+        if not isinstance(item, dict | list | tuple):
             continue
         if len(path) >= limit:
             raise InvalidInput(code, f"nests deeper than {limit} levels", pointer=pointer_of(path))
+        if isinstance(item, dict) and not all(isinstance(name, str) for name in item):
+            raise InvalidInput(code, "has a member name that is no text", pointer=pointer_of(path))
         members = item.items() if isinstance(item, dict) else enumerate(item)
         stack.extend((child, (*path, key)) for key, child in members)
 
@@ -67,7 +70,11 @@ def parse_json(text: str | bytes, *, code: str) -> Json:
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8")
+        if nests_deeper(text, MAX_JSON_DEPTH):
+            raise InvalidInput(code, f"nests deeper than {MAX_JSON_DEPTH} levels", pointer="")
         value = json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
+    except InvalidInput:
+        raise
     except _DuplicateKey as error:
         raise InvalidInput(code, f"the member `{error}` stands twice in one object", pointer="") from None
     except json.JSONDecodeError as error:
@@ -78,26 +85,25 @@ def parse_json(text: str | bytes, *, code: str) -> Json:
             line=error.lineno,
             column=error.colno,
         ) from None
-    except RecursionError:
-        raise InvalidInput(code, f"nests deeper than {MAX_JSON_DEPTH} levels", pointer="") from None
     except ValueError as error:
         raise InvalidInput(code, f"is not JSON: {error}", pointer="") from None
-    check_depth(value, code=code)
     return value
 
 
 def as_json_text(source: str | bytes | dict[str, Json], *, code: str) -> str:
     """Return JSON text whose well-formedness was checked, from text or from a dict of JSON values."""
+    if isinstance(source, str | bytes):
+        value = parse_json(source, code=code)
+    else:
+        check_shape(source, code=code)
+        value = source
     try:
-        value = parse_json(source, code=code) if isinstance(source, str | bytes) else source
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         text.encode("utf-8")
-    except InvalidInput:
-        raise
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError) as error:
         raise InvalidInput(code, f"is not JSON: {type(error).__name__}: {error}"[:300], pointer="") from None
-    if not isinstance(source, str | bytes):
-        parse_json(text, code=code)
+    if len(text) > MAX_TEXT_BYTES:
+        raise InvalidInput(code, f"is larger than {MAX_TEXT_BYTES} bytes", pointer="")
     return text
 
 
