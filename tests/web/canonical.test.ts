@@ -59,3 +59,9 @@ test("a key that stands once per object, and strings that look like keys, are no
     assert.equal(hasDuplicateKey(text), false, text);
   }
 });
+
+test("text that nests too deeply is not searched for its keys, wherever they stand", () => {
+  const deep = `${"[".repeat(70)}${"]".repeat(70)}`;
+  assert.equal(hasDuplicateKey(`{"a":1,"a":${deep}}`), false);
+  assert.equal(hasDuplicateKey(`{"a":${deep},"b":1,"b":2}`), false);
+});

@@ -4,7 +4,7 @@
  * One file per entry, no splitting: the paths that others link to (lib/cra-wasm.js, the workers) stay stable.
  */
 
-import { execFileSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, resolve } from "node:path";
@@ -49,6 +49,5 @@ await build({
 writeFileSync(resolve(out, "package.json"), '{ "type": "module" }\n');
 
 const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc");
-execFileSync(process.execPath, [tsc, "--project", resolve(web, "tsconfig.types.json"), "--outDir", out], {
-  stdio: "inherit",
-});
+const types = [tsc, "--project", resolve(web, "tsconfig.types.json"), "--outDir", out];
+process.exitCode = spawnSync(process.execPath, types, { stdio: "inherit" }).status ?? 1;

@@ -97,7 +97,7 @@ export interface ExecutorCall {
   readonly action_id: string;
 }
 
-/** Runs an allowed action; its result (undefined means null) is checked against returns_schema. Throwing fails the action. */
+/** Runs an allowed action. Its result must be JSON (undefined means null). Throwing fails the action. */
 export type Executor = (parameters: JsonObject, call: ExecutorCall) => Promise<unknown>;
 
 /** Reads and settles traces; reads see sessions of earlier page loads too. */

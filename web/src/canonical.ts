@@ -60,11 +60,12 @@ function canonicalNumber(value: number): string {
 export function hasDuplicateKey(text: string): boolean {
   const open: (Set<string> | null)[] = [];
   let keyExpected = false;
+  let found = false;
   for (const [token] of text.matchAll(TOKEN)) {
     const keys = open.at(-1);
     if (token === "{" || token === "[") {
       open.push(token === "{" ? new Set() : null);
-      // Too deep to be read at all, whatever its keys.
+      // Too deep to be read at all, whatever its keys: the order of the checks is the same in Python.
       if (open.length > MAX_JSON_DEPTH + 1) return false;
       keyExpected = token === "{";
     } else if (token === "}" || token === "]") {
@@ -74,12 +75,12 @@ export function hasDuplicateKey(text: string): boolean {
       keyExpected = keys instanceof Set;
     } else if (keyExpected && keys instanceof Set) {
       const key = JSON.parse(token) as string;
-      if (keys.has(key)) return true;
+      found ||= keys.has(key);
       keys.add(key);
       keyExpected = false;
     }
   }
-  return false;
+  return found;
 }
 
 /** A string, a bracket or a comma: everything that decides where keys stand. */

@@ -32,7 +32,7 @@ import type {
 import { folderUrl, startWorker } from "./platform.js";
 import type { WorkerHandle } from "./platform.js";
 import type { BridgeFunction, PageMethods, ResolverMethods, ResolverNotes } from "./protocol.js";
-import { BOOT_STEPS } from "./pyodide-host.js";
+import { bootProgress } from "./pyodide-host.js";
 import { DEFAULT_DEADLINES, TraceClient } from "./traces.js";
 
 type ResolverChannel = Channel<ResolverMethods, PageMethods, ResolverNotes>;
@@ -77,6 +77,7 @@ class CraClient implements Cra {
   static async boot(options: CraOptions): Promise<CraClient> {
     const site = await folderUrl(options.baseUrl ?? new URL("..", import.meta.url));
     const deadlines = { ...DEFAULT_DEADLINES, ...options.deadlines };
+    options.onProgress?.(bootProgress(0));
     const batches = new MessageChannel();
     const control = new MessageChannel();
     const worker = await startWorker(new URL("lib/resolver.worker.js", site), "resolver");
@@ -97,7 +98,7 @@ class CraClient implements Cra {
       await client.#release();
       throw cause;
     }
-    options.onProgress?.({ step: "ready", done: BOOT_STEPS, total: BOOT_STEPS });
+    options.onProgress?.(bootProgress(4));
     return client;
   }
 

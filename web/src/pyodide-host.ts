@@ -13,25 +13,25 @@ interface PyodideModule {
   loadPyodide(options: { readonly indexURL: string }): Promise<LoadedPyodide>;
 }
 
-const STEPS = ["Python runtime", "packages", "resolver"] as const;
+/** The steps of a whole boot, in order; the client takes the first itself. */
+const BOOT_STEPS: readonly string[] = ["trace store", "Python runtime", "packages", "resolver"];
 
-/** The steps that a whole boot has; the last is the client's own. */
-export const BOOT_STEPS = STEPS.length + 1;
+/** Return the progress at the start of step `done`; after the last step it is "ready". */
+export function bootProgress(done: number): BootProgress {
+  return { step: BOOT_STEPS[done] ?? "ready", done, total: BOOT_STEPS.length };
+}
 
 /** Boot from `pyodideUrl`, a folder's address that ends with a slash. */
 export async function loadPyodideBridge(
   pyodideUrl: string,
   onProgress: (step: BootProgress) => void,
 ): Promise<Bridge> {
-  const begin = (done: 0 | 1 | 2): void => {
-    onProgress({ step: STEPS[done], done, total: BOOT_STEPS });
-  };
   const folder = new URL(pyodideUrl);
-  begin(0);
+  onProgress(bootProgress(1));
   const module = (await import(new URL("pyodide.mjs", folder).href)) as PyodideModule;
   const pyodide = await module.loadPyodide({ indexURL: await pyodideIndex(folder) });
-  begin(1);
+  onProgress(bootProgress(2));
   await pyodide.loadPackage("cra-wasm", { messageCallback: () => undefined });
-  begin(2);
+  onProgress(bootProgress(3));
   return importBridge(pyodide);
 }

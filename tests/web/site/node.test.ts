@@ -1,0 +1,270 @@
+/** The built site in Node: real Python, real workers, real files. */
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { pathToFileURL } from "node:url";
+
+import type { Cra, CraOptions, Resolution, TraceEvent, TraceProblem } from "../../../web/src/cra-wasm.js";
+import type * as CraWasm from "../../../web/src/cra-wasm.js";
+
+const SITE = process.env["CRA_TEST_SITE"] ?? "";
+const ROOT = resolve(SITE, "../..");
+const ATLAS = await readFile(join(SITE, "examples/customer-support.atlas.json"), "utf8");
+
+const { connectTraces, CraError, createCra, verifyTrace } = (await import(
+  pathToFileURL(join(SITE, "lib/cra-wasm.js")).href
+)) as typeof CraWasm;
+
+const folder = await mkdtemp(join(tmpdir(), "cra-site-"));
+after(() => rm(folder, { recursive: true }));
+
+function withCode(code: string, pointer?: string): (error: unknown) => boolean {
+  return (error) => error instanceof CraError && error.code === code && error.details["pointer"] === pointer;
+}
+
+async function eventsOf(traces: AsyncIterable<TraceEvent>): Promise<TraceEvent[]> {
+  const events: TraceEvent[] = [];
+  for await (const event of traces) events.push(event);
+  return events;
+}
+
+void describe("createCra on the built site", () => {
+  const problems: TraceProblem[] = [];
+  const steps: string[] = [];
+  const options: CraOptions = {
+    baseUrl: SITE,
+    storage: "file",
+    databaseName: join(folder, "traces"),
+    onProgress: ({ step, done, total }) => steps.push(`${done}/${total} ${step}`),
+    onTraceProblem: (problem) => problems.push(problem),
+  };
+  let cra: Cra;
+  before(async () => {
+    cra = await createCra(options);
+    await cra.loadAtlas(ATLAS);
+  });
+  after(async () => {
+    await cra.close();
+    assert.deepEqual(problems, []);
+  });
+
+  async function resolved(goal: string): Promise<{ sessionId: string; resolution: Resolution }> {
+    const sessionId = await cra.createSession({ agentId: "test-agent", goal });
+    return { sessionId, resolution: await cra.resolve({ sessionId, goal }) };
+  }
+
+  test("the boot tells its steps", () => {
+    assert.deepEqual(steps, ["0/4 trace store", "1/4 Python runtime", "2/4 packages", "3/4 resolver", "4/4 ready"]);
+  });
+
+  test("bad input rejects with a stable code and the pointer of the culprit", async () => {
+    const { sessionId, resolution } = await resolved("refund order 1234");
+    const call = { sessionId, resolutionId: resolution.resolution_id, actionId: "refund.quote" };
+    await assert.rejects(cra.loadAtlas("{"), withCode("invalid_atlas", ""));
+    await assert.rejects(cra.loadAtlas({ atlas_version: "2.0" }), withCode("invalid_atlas", "/atlas_version"));
+    await assert.rejects(cra.resolve({ sessionId, goal: "" }), withCode("invalid_goal", "/task/goal"));
+    await assert.rejects(cra.resolve({ sessionId, goal: "x".repeat(10_001) }), withCode("invalid_goal", "/task/goal"));
+    await assert.rejects(cra.resolve({ sessionId: "no-id", goal: "g" }), withCode("invalid_id", "/requester/session_id"));
+    await assert.rejects(
+      cra.resolve({ sessionId: sessionId.replace(/.$/, sessionId.endsWith("0") ? "1" : "0"), goal: "g" }),
+      withCode("session_not_found", "/requester/session_id"),
+    );
+    await cra.registerExecutor("refund.quote", () => Promise.reject(new Error("must not run")));
+    await assert.rejects(
+      cra.execute({ ...call, parameters: { order_id: 1234 } }),
+      withCode("invalid_parameters", "/execution/parameters/order_id"),
+    );
+    await assert.rejects(
+      cra.execute({ ...call, actionId: "no.action", parameters: {} }),
+      withCode("action_not_found", "/execution/action_id"),
+    );
+    await assert.rejects(cra.emit(sessionId, "session.started", {}), withCode("reserved_event_type", "/event_type"));
+    await cra.endSession(sessionId);
+    await assert.rejects(cra.resolve({ sessionId, goal: "g" }), withCode("session_ended", "/requester/session_id"));
+    assert.equal((await cra.verify(sessionId)).valid, true);
+  });
+
+  test("an allowed action runs here, a denied one does not, and the record holds both", async () => {
+    const { sessionId, resolution } = await resolved("Refund order 1234, the lamp arrived broken");
+    assert.equal(resolution.decision.type, "partial");
+    const call = { sessionId, resolutionId: resolution.resolution_id };
+    const ran: unknown[] = [];
+    await cra.registerExecutor("refund.quote", (parameters, { action_id, session_id }) => {
+      ran.push([parameters, action_id, session_id]);
+      return Promise.resolve({ order_id: "1234", refundable_cents: 4990, rule: "damaged" });
+    });
+    await cra.registerExecutor("customer.delete", () => {
+      ran.push("customer.delete");
+      return Promise.resolve({});
+    });
+    const quote = await cra.execute({ ...call, actionId: "refund.quote", parameters: { order_id: "1234" } });
+    assert.deepEqual([quote.status, quote.error], ["success", null]);
+    const erase = { customer_id: "C-2077", ticket_id: "T-1062", confirm: "erase" };
+    const refused = await cra.execute({ ...call, actionId: "customer.delete", parameters: erase });
+    assert.equal(refused.status, "denied");
+    assert.deepEqual(ran, [[{ order_id: "1234" }, "refund.quote", sessionId]]);
+    const types = (await eventsOf(cra.traces(sessionId))).map(({ event_type }) => event_type);
+    for (const type of ["action.requested", "action.approved", "action.executed", "action.denied"]) {
+      assert.ok(types.includes(type), type);
+    }
+  });
+
+  test("an executor that throws is an error of its action, and recorded", async () => {
+    const { sessionId, resolution } = await resolved("refund order 1234");
+    const call = { sessionId, resolutionId: resolution.resolution_id, actionId: "refund.quote", parameters: { order_id: "1234" } };
+    await cra.registerExecutor("refund.quote", () => Promise.reject(new Error("the shop is closed")));
+    const thrown = await cra.execute(call);
+    assert.equal(thrown.status, "error");
+    assert.match(thrown.error?.message ?? "", /the shop is closed/);
+    const types = (await eventsOf(cra.traces(sessionId))).map(({ event_type }) => event_type);
+    assert.equal(types.filter((type) => type === "action.failed").length, 1);
+  });
+
+  test("an action that needs approval waits for a person and then runs", async () => {
+    const { sessionId, resolution } = await resolved("Pay the refund for order 1234");
+    const refund = resolution.denied_actions.find(({ action_id }) => action_id === "refund.create");
+    assert.equal(refund?.reason, "requires_approval");
+    const parameters = exampleParameters("refund.create");
+    const call = { sessionId, resolutionId: resolution.resolution_id, actionId: "refund.create", parameters };
+    await cra.registerExecutor("refund.create", () => Promise.resolve(exampleResult("refund.create")));
+    const waiting = await cra.execute(call);
+    assert.equal(waiting.status, "pending_approval");
+    const [approval] = await cra.listApprovals(sessionId);
+    assert.equal(approval?.action_id, "refund.create");
+    await cra.decideApproval({ approvalId: approval.approval_id, granted: true, approver: "billing", reason: "checked" });
+    const paid = await cra.execute(call);
+    assert.equal(paid.status, "success", JSON.stringify(paid.error));
+  });
+
+  test("each action of a resolution has the policy that decided it", async () => {
+    const { sessionId, resolution } = await resolved("refund order 1234");
+    const explained = await cra.explain({ sessionId, resolutionId: resolution.resolution_id });
+    const byAction = new Map(explained.map((one) => [one.action_id, one]));
+    assert.equal(byAction.get("customer.delete")?.policy_id, "deny-erasure");
+    assert.equal(byAction.get("refund.quote")?.policy_id, "allow-lookup");
+    assert.equal(explained.length, resolution.allowed_actions.length + resolution.denied_actions.length);
+  });
+
+  test("a thousand resolves are stored, chained and verified, and nothing is left in the buffer", async () => {
+    const { sessionId } = await resolved("refund order 1234");
+    for (let n = 0; n < 20; n += 1) {
+      await Promise.all(Array.from({ length: 50 }, () => cra.resolve({ sessionId, goal: "refund order 1234" })));
+    }
+    await cra.endSession(sessionId);
+    await cra.flush();
+    const { resolver, traces } = await cra.statistics();
+    assert.deepEqual([resolver.buffer.pending, resolver.buffer.in_flight, traces.events_quarantined], [0, 0, 0]);
+    const result = await cra.verify(sessionId);
+    assert.deepEqual([result.valid, result.warnings], [true, []]);
+    assert.ok(result.events > 20_000, `${result.events} events`);
+  });
+
+  test("one flipped byte in the stored file is found at its event, and the file is what export gives", async () => {
+    const { sessionId } = await resolved("refund order 1234");
+    await cra.endSession(sessionId);
+    const exported = await cra.exportJsonl(sessionId);
+    const path = join(folder, "traces", `${sessionId}.trace.jsonl`);
+    assert.deepEqual(new Uint8Array(await readFile(path)), exported);
+    const lines = new TextDecoder().decode(exported).split("\n");
+    const at = lines.slice(0, 5).join("\n").length + 200;
+    const flipped = exported.slice();
+    flipped[at] = (flipped[at] ?? 0) ^ 1;
+    await writeFile(path, flipped);
+    const result = await cra.verify(sessionId);
+    assert.deepEqual([result.valid, result.error_at], [false, 5]);
+  });
+
+  test("a later boot reads and verifies what this one stored", async () => {
+    const { sessionId } = await resolved("refund order 1234");
+    await cra.flush();
+    const later = await createCra(options);
+    const result = await later.verify(sessionId);
+    const known = (await later.sessions()).map(({ session_id }) => session_id);
+    await later.close();
+    assert.deepEqual([result.valid, result.warnings, known.includes(sessionId)], [true, ["truncated"], true]);
+  });
+});
+
+test("connectTraces serves a host's own Pyodide and leaves no trace un-stored", async () => {
+  interface HostPyodide {
+    loadPackage(name: string, options: { messageCallback: () => void }): Promise<unknown>;
+    pyimport(name: string): { create_session(agentId: string, goal: string): string };
+  }
+  const module = (await import(pathToFileURL(join(SITE, "pyodide/pyodide.mjs")).href)) as {
+    loadPyodide(options: { indexURL: string }): Promise<HostPyodide>;
+  };
+  const pyodide = await module.loadPyodide({ indexURL: join(SITE, "pyodide/") });
+  await pyodide.loadPackage("cra-wasm", { messageCallback: () => undefined });
+  const connection = await connectTraces(pyodide, { baseUrl: SITE, storage: "memory" });
+  const bridge = pyodide.pyimport("cra_wasm.bridge");
+  const { session_id } = JSON.parse(bridge.create_session("notebook", "look around")) as { readonly session_id: string };
+  await connection.flush();
+  assert.equal((await connection.statistics()).events_stored, 1);
+  const exported = await connection.exportJsonl(session_id);
+  assert.deepEqual(await verifyTrace([exported]), await connection.verify(session_id));
+  await connection.close();
+});
+
+void describe("the demo", () => {
+  const demo = join(ROOT, "examples/node/demo.mjs");
+
+  test("runs the main job, writes a trace that verifies and leaves nothing else behind", async () => {
+    const work = await mkdtemp(join(folder, "demo-"));
+    const { code, output } = await run([demo, "out.trace.jsonl"], work);
+    assert.equal(code, 0, output);
+    assert.deepEqual(await readdir(work), ["out.trace.jsonl"]);
+    const result = await verifyTrace([await readFile(join(work, "out.trace.jsonl"))]);
+    assert.deepEqual([result.valid, result.warnings], [true, []]);
+    assert.ok(output.includes(`${result.events} events`) && output.includes(result.head ?? "no head"), output);
+    for (const word of ["partial", "deny-erasure", "refund.quote", "denied"]) assert.ok(output.includes(word), word);
+  });
+
+  test("fails with a reason when its trace cannot be written", async () => {
+    const { code, output } = await run([demo, join(folder, "no/such/folder/x.jsonl")], folder);
+    assert.equal(code, 1);
+    assert.match(output, /The demo failed: ENOENT/);
+  });
+
+  test("the ten lines of hello.mjs run as they stand", async () => {
+    const { code, output } = await run([join(ROOT, "examples/node/hello.mjs")], folder);
+    assert.equal(code, 0, output);
+    assert.match(output, /partial/);
+    assert.match(output, /valid: true/);
+  });
+});
+
+async function run(args: readonly string[], cwd: string): Promise<{ code: number | null; output: string }> {
+  const child = spawn(process.execPath, args, { cwd, stdio: ["ignore", "pipe", "pipe"] });
+  let output = "";
+  const collect = (data: Buffer): void => {
+    output += data.toString();
+  };
+  child.stdout.on("data", collect);
+  child.stderr.on("data", collect);
+  const code = await new Promise<number | null>((ended) => child.on("close", ended));
+  return { code, output };
+}
+
+interface AtlasAction {
+  readonly action_id: string;
+  readonly examples: readonly [{ readonly parameters: Record<string, never>; readonly expected_result: unknown }];
+}
+
+function example(actionId: string): AtlasAction["examples"][0] {
+  const { actions } = JSON.parse(ATLAS) as { readonly actions: readonly AtlasAction[] };
+  const found = actions.find(({ action_id }) => action_id === actionId);
+  assert.ok(found !== undefined);
+  return found.examples[0];
+}
+
+function exampleParameters(actionId: string): Record<string, never> {
+  return example(actionId).parameters;
+}
+
+function exampleResult(actionId: string): unknown {
+  return example(actionId).expected_result;
+}
