@@ -5,8 +5,11 @@ import { CraError } from "../errors.js";
 import type { BootProgress } from "../protocol.js";
 import { byId, element } from "./dom.js";
 import { announce, clearError, showError } from "./notice.js";
+import { findMissingFiles } from "./site-check.js";
 
-/** Without progress for this long the page says so. The slowest step, loading the core, took 3 s on slow machines. */
+/** Without progress for this long the page looks whether a file is missing. The slowest step takes 1 s, 3 s at times. */
+const CHECK_MS = 5_000;
+/** Without progress for this long the page says so, and goes on waiting. */
 const STALL_MS = 30_000;
 
 /** The smallest WebAssembly module: its magic number and version. */
@@ -26,25 +29,24 @@ export async function bootWith(
   start: (onProgress: (step: BootProgress) => void) => Promise<Cra>,
 ): Promise<Cra | undefined> {
   byId("boot-late", HTMLElement).remove();
-  const panel = byId("boot", HTMLElement);
   const problem = byId("boot-error", HTMLElement);
   const started_ms = performance.now();
-  const watchdog = new Watchdog(() => {
-    fail(new CraError("boot_stalled", `no progress for ${STALL_MS / 1000} seconds`));
-  });
+  const watchdog = new Watchdog();
   try {
     refuseWithoutWasm();
-    const cra = await start((step) => {
+    const booting = start((step) => {
       watchdog.reset();
       clearError(problem);
       showProgress(step);
     });
-    panel.hidden = true;
+    const cra = await Promise.race([booting, watchdog.foundMissing]);
+    byId("boot", HTMLElement).hidden = true;
     announce(`Runtime ready in ${((performance.now() - started_ms) / 1000).toFixed(1)} s`);
     return cra;
   } catch (cause) {
     byId("boot-progress", HTMLElement).hidden = true;
-    fail(cause);
+    // A missing file explains what it led to better than Pyodide's own words.
+    fail(isAbout(cause, "boot_failed") ? ((await findMissingFiles()) ?? cause) : cause);
     return undefined;
   } finally {
     watchdog.stop();
@@ -71,31 +73,48 @@ function showProgress(step: BootProgress): void {
 function fail(cause: unknown): void {
   const place = byId("boot-error", HTMLElement);
   showError(place, "The runtime could not start", cause);
-  const code = cause instanceof CraError ? cause.code : "";
   const retry = element("button", { type: "button" }, "Try again");
   retry.addEventListener("click", () => {
     location.reload();
   });
-  place.firstElementChild?.append(element("p", {}, HINTS[code] ?? OTHER_HINT), retry);
+  const hint = cause instanceof CraError ? HINTS[cause.code] : undefined;
+  place.firstElementChild?.append(element("p", {}, hint ?? OTHER_HINT), retry);
   announce("The runtime could not start", "bad");
 }
 
-/** Calls back once when it was not reset for STALL_MS. */
-class Watchdog {
-  #timer: number | undefined;
-  readonly #onStall: () => void;
+function isAbout(cause: unknown, code: string): boolean {
+  return cause instanceof CraError && cause.code === code;
+}
 
-  constructor(onStall: () => void) {
-    this.#onStall = onStall;
+/** Counts from the last progress: first looks for a missing file, later says that nothing happens. */
+class Watchdog {
+  /** Rejects with `file_missing`; never settles otherwise. */
+  readonly foundMissing: Promise<never>;
+  #report: (cause: CraError) => void = () => undefined;
+  #timers: readonly number[] = [];
+
+  constructor() {
+    this.foundMissing = new Promise((_, reject) => {
+      this.#report = reject;
+    });
+    // Nobody may be listening any more when it comes.
+    this.foundMissing.catch(() => undefined);
     this.reset();
   }
 
   reset(): void {
     this.stop();
-    this.#timer = window.setTimeout(this.#onStall, STALL_MS);
+    const look = async (): Promise<void> => {
+      const missing = await findMissingFiles();
+      if (missing !== undefined) this.#report(missing);
+    };
+    const tell = (): void => {
+      fail(new CraError("boot_stalled", `no progress for ${STALL_MS / 1000} seconds`));
+    };
+    this.#timers = [window.setTimeout(() => void look(), CHECK_MS), window.setTimeout(tell, STALL_MS)];
   }
 
   stop(): void {
-    window.clearTimeout(this.#timer);
+    for (const timer of this.#timers) window.clearTimeout(timer);
   }
 }

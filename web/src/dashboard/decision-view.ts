@@ -2,7 +2,7 @@
 
 import type { Constraint, ContextBlock } from "../model.js";
 import { element } from "./dom.js";
-import { compactJson, milliseconds, plural, shortId } from "./format.js";
+import { milliseconds, plural, shortId, summarise } from "./format.js";
 import type { Resolved } from "./goal-panel.js";
 
 const STATES = { allow: "good", partial: "wait", requires_approval: "wait", deny: "bad" } as const;
@@ -58,7 +58,7 @@ function constraintsView(constraints: readonly Constraint[]): readonly HTMLEleme
   for (const constraint of constraints) {
     facts.append(
       element("dt", {}, `${constraint.type.replaceAll("_", " ")} `, element("code", {}, constraint.constraint_id)),
-      element("dd", {}, element("code", {}, compactJson(constraint.parameters))),
+      element("dd", {}, summarise(constraint.parameters)),
     );
   }
   return [element("details", {}, element("summary", {}, `Limits over these actions: ${constraints.length}`), facts)];

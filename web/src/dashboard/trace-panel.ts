@@ -23,12 +23,22 @@ export class TracePanel {
   readonly #onVerified: (sessionId: string, result: VerifyResult) => void;
   #sessionId: string | undefined;
   #nextSequence = 0;
+  /** Whether the list stays at its end: until a person scrolls away from it, and again when they come back. */
+  #following = true;
   /** Refreshes run one after the other, so rows are never added twice. */
   #queue: Promise<void> = Promise.resolve();
 
   constructor(cra: TraceAccess, onVerified: (sessionId: string, result: VerifyResult) => void) {
     this.#cra = cra;
     this.#onVerified = onVerified;
+    this.#scroll.addEventListener("scroll", () => {
+      const { scrollHeight, scrollTop, clientHeight } = this.#scroll;
+      this.#following = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
+    });
+    // The panel shrinks when a session joins the list beneath it, and no scroll tells that.
+    new ResizeObserver(() => {
+      this.#follow();
+    }).observe(this.#scroll);
     onClick(byId("trace-verify", HTMLButtonElement), () => this.#verifyAloud());
     onClick(byId("trace-export", HTMLButtonElement), () => this.#export());
   }
@@ -46,6 +56,7 @@ export class TracePanel {
     if (sessionId !== this.#sessionId) {
       this.#sessionId = sessionId;
       this.#nextSequence = 0;
+      this.#following = true;
       this.#body.replaceChildren();
       this.#setBadge("none", "reading");
     }
@@ -72,7 +83,6 @@ export class TracePanel {
   }
 
   async #appendNew(sessionId: string): Promise<void> {
-    const atEnd = this.#scroll.scrollHeight - this.#scroll.scrollTop - this.#scroll.clientHeight < NEAR_END_PX;
     const rows: HTMLElement[] = [];
     let last: TraceEvent | undefined;
     for await (const event of this.#cra.traces(sessionId)) {
@@ -87,7 +97,11 @@ export class TracePanel {
     this.#body.append(...rows);
     this.#trim();
     byId("trace-empty", HTMLElement).hidden = true;
-    if (atEnd) this.#scroll.scrollTop = this.#scroll.scrollHeight;
+    this.#follow();
+  }
+
+  #follow(): void {
+    if (this.#following) this.#scroll.scrollTop = this.#scroll.scrollHeight;
   }
 
   #trim(): void {
