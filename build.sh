@@ -75,6 +75,14 @@ setup() {
 }
 site() { setup; step "site" $VENV/python web/build/site.py; }
 
+demo() {
+  case "${1:-}" in --once | --port | "") ;; *) stop "demo does not know '$1'" "say --once, or --port NUMBER" ;; esac
+  site
+  step "demo in Node" node examples/node/demo.mjs demo.trace.jsonl
+  step "verify what it wrote" $VENV/cra-wasm verify demo.trace.jsonl
+  [ "${1:-}" = --once ] || exec $VENV/cra-wasm serve --dir dist/site "$@"
+}
+
 command=${1:-}; [ $# -eq 0 ] || shift
 case "$command" in
   setup) setup ;;
@@ -82,7 +90,7 @@ case "$command" in
   site) site ;;
   check) setup; step "check" $VENV/python web/build/check.py ;;
   test) site; exec $VENV/python web/build/test.py "$@" ;;
-  demo) site; exec $VENV/python web/build/demo.py "$@" ;;
+  demo) demo "$@" ;;
   serve) site; exec $VENV/cra-wasm serve --dir dist/site "$@" ;;
   bench) echo "build.sh: bench is not built yet; there is nothing to measure with" >&2; exit 2 ;;
   clean) rm -rf .build .venv dist web/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis ;;

@@ -100,7 +100,8 @@ def run_tests_inside(
             pytest.fail(
                 f"pytest inside Pyodide ended with {exit_code} and no report:\n{output}", pytrace=False
             )
-        (REPORTS / f"{folder.replace('/', '-')}-{runtime}.xml").write_text(report)
+        place = "pyodide-in-node" if runtime == "node" else "pyodide-in-chromium"
+        (REPORTS / f"inside-{place}-{Path(folder).name}.xml").write_text(report)
         if exit_code != 0:
             pytest.fail(f"inside Pyodide, exit {exit_code}:\n{output[-20_000:]}", pytrace=False)
         return list(ElementTree.fromstring(report).iter("testcase"))
