@@ -3,6 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 VENV=.venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK=1 npm_config_update_notifier=false npm_config_audit=false npm_config_fund=false
 
 usage() {
   cat <<'TEXT'
@@ -25,7 +26,7 @@ stop() { printf '%s\n%s\n' "build.sh: $1" "  what to do: $2" >&2; exit 1; }
 step() {
   local name=$1 started=$SECONDS; shift
   echo "== $name"
-  "$@" || stop "step '$name' failed" "read the lines above; the same step alone: $*"
+  "$@" || stop "step '$name' failed" "see the lines above, mend it, then run ./build.sh $command again"
   [ $((SECONDS - started)) -lt 2 ] || echo "   $((SECONDS - started)) s"
 }
 
@@ -52,9 +53,9 @@ make_venv() {
   local key; key="$(cksum < requirements/dev.txt) $("$PYTHON" -V 2>&1)"
   if fresh venv "$key" && [ -x $VENV/python ]; then return; fi
   echo "  making .venv with $("$PYTHON" -V) and the packages of requirements/dev.txt (a minute)"
-  rm -rf .venv .build/stamps/installed
+  rm -rf .venv .build/stamps/venv .build/stamps/installed
   "$PYTHON" -m venv .venv || stop "$PYTHON cannot make a virtual environment" "Debian: apt-get install python3-venv"
-  $VENV/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt || return 1
+  $VENV/python -m pip install --quiet --require-hashes -r requirements/dev.txt || return 1
   stamp venv "$key"
 }
 
@@ -62,7 +63,8 @@ install_npm() {
   local key; key="$(cksum < web/package-lock.json) $(node --version)"
   if fresh npm "$key" && [ -d web/node_modules ]; then return; fi
   echo "  npm ci in web/"
-  (cd web && npm ci --no-audit --no-fund --loglevel=error) || return 1
+  rm -f .build/stamps/npm
+  (cd web && npm ci --loglevel=error) || return 1
   stamp npm "$key"
 }
 

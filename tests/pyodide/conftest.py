@@ -87,8 +87,7 @@ def run_tests_inside(
 ) -> Callable[[str], list[ElementTree.Element]]:
     """Return a function that runs a folder of tests inside Pyodide and returns their JUnit test cases.
 
-    The report lands in .build/reports/<folder>-<runtime>.xml too, where ./build.sh test counts them one by
-    one.
+    The report lands in .build/reports too, where ./build.sh test counts the cases one by one.
     """
     selenium_module_scope.load_package(["cra-wasm", "pytest", "hypothesis"])
     selenium_module_scope.run_async(UNPACK_PROJECT.format(url=project_url))
