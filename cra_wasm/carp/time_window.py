@@ -11,7 +11,9 @@ from ..model.atlas import TimeWindow
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _NS: Final = 1_000_000_000
 _RECHECK_NS: Final = 60 * _NS
-"""How long an answer holds while a change of the zone's offset is near, or the zone is unknown."""
+"""How long an answer holds while the zone is unknown, or the calendar ends."""
+
+_LOOK_AHEAD: Final = timedelta(days=2)
 
 Answer: TypeAlias = tuple[bool | None, int]
 """Open, shut or (None) not to be told; and the wall-clock ns up to which that holds."""
@@ -25,7 +27,7 @@ def window_answer(window: TimeWindow, wall_ns: int) -> Answer:
         return None, wall_ns + _RECHECK_NS
     try:
         now = datetime.fromtimestamp(wall_ns // _NS, UTC).astimezone(zone)
-        return _is_open(window, now), _next_boundary_ns(window, now, wall_ns)
+        return _is_open(window, now), _next_boundary_ns(window, now)
     except (OverflowError, OSError, ValueError):
         return None, wall_ns + _RECHECK_NS
 
@@ -44,14 +46,38 @@ def _on(window: TimeWindow, day: str) -> bool:
     return window.days is None or day in window.days
 
 
-def _next_boundary_ns(window: TimeWindow, now: datetime, wall_ns: int) -> int:
-    """Return when the window next begins or ends; sooner where the zone's offset changes."""
-    if now.utcoffset() != (now + timedelta(days=2)).utcoffset():
-        return wall_ns + _RECHECK_NS
-    boundaries = (
-        datetime.combine(now.date() + timedelta(days=ahead), clock, now.tzinfo)
-        for ahead in (0, 1)
+def _next_boundary_ns(window: TimeWindow, now: datetime) -> int:
+    """Return the first moment after `now` at which the window begins or ends, or the zone's offset changes.
+
+    Besides a change of the offset, only the local clock passing a boundary changes the answer: one boundary
+    lies within the next two days, as each day has both. A local time that comes twice counts twice.
+    """
+    changes = _offset_change(now, now + _LOOK_AHEAD)
+    boundaries = [
+        datetime.combine(now.date() + timedelta(days=ahead), clock, now.tzinfo).replace(fold=fold)
+        for ahead in (-1, 0, 1, 2)
         for clock in (window.start, window.end)
-    )
-    upcoming = min(boundary for boundary in boundaries if boundary > now)
-    return int(upcoming.timestamp()) * _NS
+        for fold in (0, 1)
+    ]
+    second = int(now.timestamp())
+    upcoming = (int(moment.timestamp()) for moment in [*changes, *boundaries])
+    return min(moment for moment in upcoming if moment > second) * _NS
+
+
+def _offset_change(first: datetime, last: datetime) -> list[datetime]:
+    """Return the first second of the new offset when the zone's offset is not the same at both times.
+
+    That two changes within the two days undo each other is not looked for: no zone does that.
+    """
+    zone = first.tzinfo
+    before, after = int(first.timestamp()), int(last.timestamp())
+    old = first.utcoffset()
+    if old == datetime.fromtimestamp(after, zone).utcoffset():
+        return []
+    while after - before > 1:
+        middle = (before + after) // 2
+        if datetime.fromtimestamp(middle, zone).utcoffset() == old:
+            before = middle
+        else:
+            after = middle
+    return [datetime.fromtimestamp(after, zone)]
