@@ -79,6 +79,34 @@ def test_a_granted_approval_lets_the_same_call_run(workbench: Workbench) -> None
     workbench.expect_valid()
 
 
+def test_an_action_without_examples_starts_from_its_schema(workbench: Workbench) -> None:
+    count = {"type": "integer", "minimum": 3}
+    mode = {"enum": ["slow", "fast"]}
+    note = {"type": "string", "minLength": 9}
+    schema = {
+        "type": "object",
+        "properties": {"count": count, "mode": mode, "note": note, "left_out": {"type": "string"}},
+        "required": ["count", "mode", "note"],
+        "additionalProperties": False,
+    }
+    action = {"action_id": "do.it", "name": "Do it", "description": "does it", "parameters_schema": schema}
+    atlas = {
+        "atlas_version": "1.0",
+        "atlas_id": "com.example.bare",
+        "version": "1.0.0",
+        "name": "Bare",
+        "description": "no examples",
+        "actions": [{**action, "returns_schema": schema}],
+        "policies": [{"policy_id": "let", "type": "allow"}],
+    }
+    workbench.choose_file("bare.atlas.json", json.dumps(atlas).encode())
+    workbench.resolve()
+    workbench.call("Execute do.it")
+    expect(workbench.answer).to_contain_text("success")
+    given = json.loads(workbench.page.get_by_label("Parameters (JSON)").input_value())
+    assert given == {"count": 3, "mode": "slow", "note": "example.."}
+
+
 @pytest.mark.parametrize(
     ("parameters", "code", "pointer"),
     [

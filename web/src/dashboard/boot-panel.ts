@@ -36,6 +36,7 @@ export async function bootWith(
     refuseWithoutWasm();
     const booting = start((step) => {
       watchdog.reset();
+      if (problem.hasChildNodes()) announce("Starting goes on");
       clearError(problem);
       showProgress(step);
     });
@@ -70,16 +71,16 @@ function showProgress(step: BootProgress): void {
   byId("boot-step", HTMLElement).textContent = `${step.step} (${step.done} of ${step.total})`;
 }
 
-function fail(cause: unknown): void {
+function fail(cause: unknown, title = "The runtime could not start"): void {
   const place = byId("boot-error", HTMLElement);
-  showError(place, "The runtime could not start", cause);
+  showError(place, title, cause);
   const retry = element("button", { type: "button" }, "Try again");
   retry.addEventListener("click", () => {
     location.reload();
   });
   const hint = cause instanceof CraError ? HINTS[cause.code] : undefined;
   place.firstElementChild?.append(element("p", {}, hint ?? OTHER_HINT), retry);
-  announce("The runtime could not start", "bad");
+  announce(title, "bad");
 }
 
 function isAbout(cause: unknown, code: string): boolean {
@@ -109,7 +110,8 @@ class Watchdog {
       if (missing !== undefined) this.#report(missing);
     };
     const tell = (): void => {
-      fail(new CraError("boot_stalled", `no progress for ${STALL_MS / 1000} seconds`));
+      const cause = new CraError("boot_stalled", `no progress for ${STALL_MS / 1000} seconds`);
+      fail(cause, "The runtime has not started yet");
     };
     this.#timers = [window.setTimeout(() => void look(), CHECK_MS), window.setTimeout(tell, STALL_MS)];
   }
