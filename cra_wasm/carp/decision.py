@@ -23,17 +23,17 @@ REASON_BUDGET: Final = "budget_exceeded"
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was decided about one action, by which policy, and why (None when allowed)."""
+    """What was decided about one action, by which policy, and why (None when allowed).
+
+    `awaits_approval` says that an approval is what stands in the way first; the reason cannot, as a deny
+    policy's is free text.
+    """
 
     action_id: str
     allowed: bool
     policy_id: str
     reason: str | None = None
-
-    @property
-    def awaits_approval(self) -> bool:
-        """Whether an approval is what stands in the way first."""
-        return self.reason == REASON_APPROVAL
+    awaits_approval: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +126,9 @@ def _forbidden(subject: Subject, policies: tuple[CompiledPolicy, ...], facts: Fa
 def _awaiting(subject: Subject, policies: tuple[CompiledPolicy, ...], facts: Facts) -> Verdict | None:
     for compiled in policies:
         if compiled.policy.type == "require_approval" and compiled.restricts(subject, facts):
-            return Verdict(subject.action_id, False, compiled.policy.policy_id, REASON_APPROVAL)
+            return Verdict(
+                subject.action_id, False, compiled.policy.policy_id, REASON_APPROVAL, awaits_approval=True
+            )
     return None
 
 
