@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..errors import InvalidState
+from ..errors import BackendFailure, CRAError, InvalidState
 from ..model.event import GENESIS_HASH, TraceEvent
 from ..ports import StorageBackend
 from .buffer import Batch
@@ -43,7 +43,14 @@ class ChainWriter:
             head = self._heads.get(session_id) or self._stored_head(session_id)
             new, heads[session_id] = self._chain(session_id, algorithm, lines, head)
             events.extend(new)
-        self._storage.store_events(events)
+        try:
+            self._storage.store_events(events)
+        except CRAError:
+            raise
+        except Exception as error:  # a host's own backend may raise anything
+            raise BackendFailure(
+                "storage_failed", f"the storage cannot store: {type(error).__name__}"
+            ) from error
         self._heads.update(heads)
         for event in events:
             if event.event_type == "session.ended":
@@ -58,13 +65,16 @@ class ChainWriter:
     ) -> tuple[list[TraceEvent], tuple[int, str]]:
         next_sequence, previous = head
         events = []
+        stored: list[TraceEvent] | None = None
         for line in lines:
             event_id, trace_id, span_id, parent, number, timestamp, event_type, payload = line.split(
                 UNIT_SEPARATOR
             )
             sequence = int(number)
             if sequence < next_sequence:
-                self._check_stored(session_id, sequence, event_id)
+                if stored is None:
+                    stored = self._storage.get_events(session_id)
+                _check_stored(stored, session_id, sequence, line)
                 continue
             if sequence > next_sequence:
                 raise InvalidState(
@@ -104,10 +114,25 @@ class ChainWriter:
             next_sequence += 1
         return events, (next_sequence, previous)
 
-    def _check_stored(self, session_id: str, sequence: int, event_id: str) -> None:
-        """Refuse another event at a number that is taken; the same one is a redelivery."""
-        stored = self._storage.get_events(session_id)
-        if sequence >= len(stored) or stored[sequence].event_id != event_id:
-            raise InvalidState(
-                "session_forked", f"sequence {sequence} of session `{session_id}` holds another event"
-            )
+
+def _check_stored(stored: Sequence[TraceEvent], session_id: str, sequence: int, line: str) -> None:
+    """Refuse another event at a number that is taken; the very same one is a redelivery."""
+    if sequence >= len(stored) or _line_of(stored[sequence]) != line:
+        raise InvalidState(
+            "session_forked", f"sequence {sequence} of session `{session_id}` holds another event"
+        )
+
+
+def _line_of(event: TraceEvent) -> str:
+    return UNIT_SEPARATOR.join(
+        (
+            event.event_id,
+            event.trace_id,
+            event.span_id,
+            event.parent_span_id or "",
+            str(event.sequence),
+            event.timestamp,
+            event.event_type,
+            event.payload_json,
+        )
+    )
