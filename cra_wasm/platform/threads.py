@@ -37,6 +37,8 @@ class ThreadDrive:
                 self._wake.clear()
                 step()
 
+        self._stopping = False
+        self._wake.clear()
         thread = threading.Thread(target=run, name=self._name, daemon=True)
         try:
             thread.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count
 from typing import Final
 
 from ..errors import CRAError, InvalidState
@@ -14,6 +15,8 @@ from .chain_writer import ChainWriter
 DEFAULT_INTERVAL_MS: Final = 250
 BATCH_EVENTS: Final = 2_000
 _BACK_OFF_STEPS: Final = 8
+
+_numbers = count(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,7 @@ class TraceProcessor:
         drive: Drive | None = None,
         interval_ms: int = DEFAULT_INTERVAL_MS,
     ) -> None:
-        buffer.claim("TraceProcessor")
+        buffer.claim(f"TraceProcessor {next(_numbers)}")
         self._buffer = buffer
         self._writer = ChainWriter(storage)
         self._drive = drive
@@ -54,6 +57,7 @@ class TraceProcessor:
         self._batches = 0
         self._events = 0
         self._failures = 0
+        self._failures_in_a_row = 0
         self._last_error: CRAError | None = None
         self._steps_to_skip = 0
 
@@ -111,17 +115,19 @@ class TraceProcessor:
         try:
             self.flush()
         except CRAError:
-            self._steps_to_skip = min(2 ** min(self._failures, 3), _BACK_OFF_STEPS)
+            self._steps_to_skip = min(2 ** min(self._failures_in_a_row, 3), _BACK_OFF_STEPS)
 
     def _store(self, batch: Batch) -> int:
         try:
             self._writer.write_batch(batch)
         except CRAError as error:
             self._failures += 1
+            self._failures_in_a_row += 1
             self._last_error = error
             raise
         self._buffer.ack(batch.batch_id)
         self._last_error = None
+        self._failures_in_a_row = 0
         self._batches += 1
         self._events += batch.count
         return batch.count
@@ -133,6 +139,7 @@ class ProcessorHandle:
     def __init__(self, processor: TraceProcessor, drive: Drive) -> None:
         self._processor = processor
         self._drive = drive
+        self._ended = False
 
     def is_running(self) -> bool:
         """Whether it still drains in the background."""
@@ -143,17 +150,18 @@ class ProcessorHandle:
         return self._processor.flush()
 
     def shutdown(self) -> None:
-        """Store what is left, then stop. Calling it again does nothing.
+        """Stop, then store what is left. Once that worked, calling it again does nothing.
 
         Raises:
             CRAError: the storage's, after the background was stopped; what was not stored stays in the
-                buffer.
+                buffer, for the next call.
         """
-        if not self._drive.is_running():
+        if self._ended:
             return
         self._drive.stop()
         self._drive.join()
         self._processor.flush()
+        self._ended = True
 
     def join(self, timeout_seconds: float | None = None) -> bool:
         """Wait for the background to end; False when the time ran out first."""
