@@ -51,7 +51,7 @@ class CompiledAction:
 class CompiledAtlas:
     """An atlas ready to be resolved against."""
 
-    __slots__ = ("actions", "atlas", "blocks", "capabilities", "policies")
+    __slots__ = ("actions", "atlas", "blocks", "capabilities", "policies", "windowed_policies")
 
     def __init__(self, atlas: Atlas) -> None:
         self.atlas = atlas
@@ -62,6 +62,11 @@ class CompiledAtlas:
             CompiledAction(atlas.atlas_id, action, self._capabilities_of(action)) for action in atlas.actions
         )
         self.policies = by_priority(CompiledPolicy(atlas.atlas_id, policy) for policy in atlas.policies)
+        self.windowed_policies = tuple(
+            compiled
+            for compiled in self.policies
+            if compiled.policy.conditions and compiled.policy.conditions.time_window
+        )
         self.blocks = tuple(CompiledBlock(atlas.atlas_id, block) for block in atlas.context_blocks)
 
     def _capabilities_of(self, action: Action) -> frozenset[str]:

@@ -45,7 +45,7 @@ class Variant:
     completed_before_ids: tuple[str, str]
     """Of the resolution.completed payload: up to context_block_count's value, and on to request_id's."""
     expires_wall_ns: int | None
-    """When the first of the time windows that decided ends; `decision.expires_at` is its text."""
+    """When the first of the time windows that bear on it ends; `decision.expires_at` is its text."""
 
 
 class Plan:
@@ -82,6 +82,7 @@ class Plan:
             [compiled.action.action_id for compiled in self.candidates],
             hints,
         )
+        self._ask_all_windows()
         touched = {compiled.atlas_id for compiled in self.candidates}
         self.limits = tuple(
             limit for name, compiled in self._atlases.items() if name in touched for limit in compiled.limits
@@ -103,6 +104,16 @@ class Plan:
             ),
             default=None,
         )
+
+    def _ask_all_windows(self) -> None:
+        """Ask each window that bears on a candidate, so that a resolution ends with the first of them.
+
+        A verdict stops at the first policy that hits. What an execute asks later, once an approval is there
+        or for the limits that a call takes from, has to be as fresh as that verdict.
+        """
+        for compiled in self.candidates:
+            for policy in self._atlases[compiled.atlas_id].windowed_policies:
+                policy.applies(compiled.subject, self.facts)
 
     def usual_variant(self) -> Variant:
         """Return the answer while no account is full."""

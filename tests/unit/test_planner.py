@@ -1,0 +1,363 @@
+"""Plans: every fact of the key counts, none besides it, and the caches never change an answer."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cra_wasm.carp import plan as plan_module
+from cra_wasm.carp import planner as planner_module
+from cra_wasm.carp.catalogue import Catalogue, CompiledAtlas
+from cra_wasm.carp.limits import Ledger
+from cra_wasm.carp.plan import Plan
+from cra_wasm.carp.planner import Planner
+from cra_wasm.errors import InvalidInput, NotFound
+
+from .building import (
+    TTL_SECONDS,
+    action,
+    answers,
+    at,
+    block,
+    load,
+    manifest,
+    plan_with,
+    planner_of,
+    policy,
+)
+
+NS = 1_000_000_000
+NOON = at("2026-11-24T12:00:00+00:00")
+OFFICE = {"time_window": {"start": "09:00", "end": "17:00"}}
+FULL = manifest(
+    actions=[action("order.read"), action("order.refund", risk_tier="medium"), action("user.read")],
+    capabilities=[
+        {"capability_id": "orders", "name": "Orders", "actions": ["order.read", "order.refund"]},
+        {"capability_id": "users", "name": "Users", "actions": ["user.read"]},
+        {"capability_id": "nothing", "name": "Nothing"},
+    ],
+    policies=[
+        policy("calm", "allow", conditions={"risk_tiers": ["low", "medium"], **OFFICE}),
+        policy("bots", "deny", actions=["order.refund"], conditions={"agents": ["bot-*"]}),
+        policy("abroad", "deny", actions=["user.*"], conditions={"context_matches": {"region": "us"}}),
+    ],
+    context_blocks=[block("always"), block("hinted", keywords=["never said"])],
+)
+OTHER = manifest(
+    atlas_id="com.example.other",
+    actions=[action("mail.send")],
+    policies=[policy("ok", "allow")],
+    context_blocks=[block("other")],
+)
+USUAL: dict[str, Any] = {"agent_id": "human", "wall_ns": NOON, "context": {"region": "eu"}}
+
+
+def shown(plan: Plan) -> dict[str, Any]:
+    """Return all that a plan answers."""
+    outcome = plan.usual_variant().outcome
+    text = (
+        f"{{{outcome.json_before_context}{plan.selector.select('a goal').json}{outcome.json_after_context}}}"
+    )
+    result: dict[str, Any] = json.loads(text)
+    return result
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("facts", "code", "pointer"),
+    [
+        (
+            {"required_capabilities": ("orders", "lost")},
+            "capability_not_found",
+            "/task/required_capabilities/1",
+        ),
+        (
+            {"required_capabilities": ("orders",), "atlas_ids": ("com.example.other",)},
+            "capability_not_found",
+            None,
+        ),
+        ({"atlas_ids": ("com.example.shop", "com.example.lost")}, "atlas_not_found", "/atlas_ids/1"),
+    ],
+)
+def test_what_is_not_loaded_is_not_found(facts: dict[str, Any], code: str, pointer: str | None) -> None:
+    planner = planner_of(FULL, OTHER)
+    for _ in range(2):
+        with pytest.raises(NotFound) as caught:
+            plan_with(planner, **facts)
+        assert caught.value.code == code
+        if pointer is not None:
+            assert caught.value.details["pointer"] == pointer
+
+
+def test_unloading_what_is_not_loaded_is_not_found() -> None:
+    with pytest.raises(NotFound) as caught:
+        planner_of(FULL).unloading("com.example.other")
+    assert caught.value.code == "atlas_not_found"
+
+
+def test_an_action_of_another_loaded_atlas_is_refused_and_nothing_changes() -> None:
+    planner = planner_of(FULL)
+    rival = load(atlas_id="com.example.rival", actions=[action("a.b"), action("user.read")])
+    with pytest.raises(InvalidInput) as caught:
+        planner.loading(CompiledAtlas(rival))
+    assert caught.value.code == "duplicate_action"
+    assert caught.value.details["pointer"] == "/actions/1/action_id"
+    assert list(planner.catalogue.atlases) == ["com.example.shop"]
+
+
+def test_too_many_actions_of_all_atlases_together_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cra_wasm.carp.catalogue.MAX_CANDIDATES", 4)
+    planner = planner_of(FULL).loading(
+        CompiledAtlas(load(atlas_id="com.example.other", actions=[action("a.b")]))
+    )
+    with pytest.raises(InvalidInput) as caught:
+        planner.loading(CompiledAtlas(load(atlas_id="com.example.third", actions=[action("a.c")])))
+    assert caught.value.code == "too_many_actions"
+    # One atlas replaced is not counted twice.
+    planner.loading(CompiledAtlas(load(actions=[action(f"n.n{index}") for index in range(3)])))
+
+
+# The key
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"agent_id": "bot-1"},
+        {"risk_tier": "high"},
+        {"context": {"region": "us"}},
+        {"context": None},
+        {"context": {"region": ["eu"]}},
+        {"required_capabilities": ("orders",)},
+        {"required_capabilities": ("nothing",)},
+        {"context_hints": ("hinted",)},
+        {"context_hints": ("never said",)},
+        {"atlas_ids": ("com.example.shop",)},
+        {"atlas_ids": ("com.example.other",)},
+        {"atlas_ids": ()},
+        {"wall_ns": at("2026-11-24T17:00:00+00:00")},
+        {"wall_ns": at("2026-11-24T08:59:59+00:00")},
+    ],
+)
+def test_each_fact_changes_the_answer_and_changing_it_back_gives_the_first_again(
+    change: dict[str, Any],
+) -> None:
+    planner = planner_of(FULL, OTHER)
+    before = shown(plan_with(planner, **USUAL))
+    changed = shown(plan_with(planner, **{**USUAL, **change}))
+    assert changed != before
+    assert changed == shown(plan_with(planner_of(FULL, OTHER), **{**USUAL, **change}))
+    assert shown(plan_with(planner, **USUAL)) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"agent_id": "other-human"},
+        {"context": {"region": "eu", "not looked at": 5}},
+        {"wall_ns": at("2026-11-24T16:59:59+00:00")},
+    ],
+)
+def test_what_no_policy_looks_at_shares_a_plan(change: dict[str, Any]) -> None:
+    planner = planner_of(FULL, OTHER)
+    assert plan_with(planner, **USUAL) is plan_with(planner, **{**USUAL, **change})
+
+
+def test_a_plan_is_made_anew_when_its_window_ends_and_when_the_clock_steps_behind_it() -> None:
+    planner = planner_of(FULL)
+    closing = at("2026-11-24T17:00:00+00:00")
+    plan = plan_with(planner, **{**USUAL, "wall_ns": closing - 1})
+    assert plan.valid_until_ns == closing
+    assert answers(plan)["order.read"] == ("calm", None)
+    assert answers(plan_with(planner, **{**USUAL, "wall_ns": closing}))["order.read"][0] == "default-deny"
+    assert answers(plan_with(planner, **{**USUAL, "wall_ns": closing - 1}))["order.read"] == ("calm", None)
+
+
+def test_a_plan_without_windows_holds_for_ever() -> None:
+    planner = planner_of(OTHER)
+    plan = plan_with(planner, wall_ns=NOON)
+    assert plan.valid_until_ns is None
+    assert plan_with(planner, wall_ns=0) is plan_with(planner, wall_ns=NOON * 2) is plan
+
+
+def test_the_window_of_a_context_block_ends_a_plan() -> None:
+    planner = planner_of(manifest(context_blocks=[block("day", conditions=OFFICE)]))
+    assert len(plan_with(planner, wall_ns=NOON).selector.select("x").blocks) == 1
+    evening = plan_with(planner, wall_ns=at("2026-11-24T17:00:00+00:00"))
+    assert evening.selector.select("x").blocks == ()
+
+
+FACTS = st.fixed_dictionaries(
+    {
+        "agent_id": st.sampled_from(["human", "bot-1", "bot-"]),
+        "risk_tier": st.sampled_from(["low", "medium", "high", "critical"]),
+        "context": st.sampled_from([None, {}, {"region": "eu"}, {"region": "us"}, {"region": 5}]),
+        "required_capabilities": st.sampled_from([(), ("orders",), ("users", "orders"), ("nothing",)]),
+        "context_hints": st.sampled_from([(), ("hinted",), ("x",)]),
+        "atlas_ids": st.sampled_from(
+            [None, ("com.example.shop",), ("com.example.other", "com.example.shop")]
+        ),
+        "wall_ns": st.integers(0, 48).map(lambda half_hours: NOON + half_hours * 1800 * NS),
+    }
+)
+
+
+@settings(max_examples=40)
+@given(st.lists(FACTS, min_size=2, max_size=30))
+def test_a_planner_that_has_seen_everything_answers_like_a_new_one(asked: list[dict[str, Any]]) -> None:
+    planner = planner_of(FULL, OTHER)
+    for facts in asked:
+        assert shown(plan_with(planner, **facts)) == shown(plan_with(planner_of(FULL, OTHER), **facts))
+
+
+# Bounds
+
+
+def test_the_number_of_plans_is_bounded_and_dropping_them_changes_no_answer() -> None:
+    planner = planner_of(FULL)
+    first = shown(plan_with(planner, **USUAL))
+    for index in range(planner_module.PLANS_KEPT + 50):
+        plan_with(planner, **USUAL, context_hints=(f"hint {index}",))
+        assert len(planner._plans) <= planner_module.PLANS_KEPT
+    assert shown(plan_with(planner, **USUAL)) == first
+
+
+def test_the_number_of_variants_is_bounded_and_dropping_them_changes_no_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(plan_module, "_VARIANTS_KEPT", 3)
+    limits = [
+        policy(f"rate{n}", "rate_limit", actions=["a.b"], parameters={"max_calls": n, "window_seconds": 1})
+        for n in range(1, 6)
+    ]
+    planner = planner_of(manifest(actions=[action("a.b")], policies=[policy("ok", "allow"), *limits]))
+    plan = plan_with(planner)
+    assert plan.usual_variant().verdicts[0].allowed
+    for n in range(1, 6):
+        full = frozenset({("com.example.shop", f"rate{n}")})
+        assert plan.variant(full).verdicts[0].policy_id == f"rate{n}"
+        assert plan.variant(full) is plan.variant(full)
+        assert len(plan._variants) <= 3
+    assert plan.usual_variant().verdicts[0].allowed
+
+
+# Loading
+
+
+def test_unloading_takes_actions_policies_context_and_capabilities_along() -> None:
+    planner = planner_of(FULL, OTHER).unloading("com.example.shop")
+    assert shown(plan_with(planner, **USUAL)) == shown(plan_with(planner_of(OTHER), **USUAL))
+    assert planner.catalogue.context_keys == planner.catalogue.agent_globs == ()
+    with pytest.raises(NotFound):
+        plan_with(planner, required_capabilities=("orders",))
+
+
+def test_loading_an_atlas_again_replaces_it_in_its_place() -> None:
+    first = planner_of(FULL, OTHER)
+    changed = manifest(actions=[action("order.read")], policies=[policy("none", "deny")])
+    (atlas,) = planner_of(changed).catalogue.atlases.values()
+    second = first.loading(atlas)
+    assert answers(plan_with(second, **USUAL)) == {
+        "order.read": ("none", "denied_by_policy"),
+        "mail.send": ("ok", None),
+    }
+    assert "user.read" in answers(plan_with(first, **USUAL))
+
+
+def test_candidates_stand_in_loading_order_then_manifest_order_whatever_order_is_asked() -> None:
+    planner = planner_of(OTHER, FULL)
+    names = ["mail.send", "order.read", "order.refund", "user.read"]
+    assert list(answers(plan_with(planner))) == names
+    asked = ("com.example.shop", "com.example.other", "com.example.shop")
+    assert list(answers(plan_with(planner, atlas_ids=asked))) == names
+
+
+def test_required_capabilities_are_joined_and_an_empty_one_brings_nothing() -> None:
+    planner = planner_of(FULL, OTHER)
+    wanted = ("users", "nothing", "orders")
+    assert list(answers(plan_with(planner, required_capabilities=wanted))) == [
+        "order.read",
+        "order.refund",
+        "user.read",
+    ]
+    decision = plan_with(planner, required_capabilities=("nothing",)).usual_variant().outcome.decision
+    assert (decision.type, decision.reason) == ("deny", "no_candidates")
+
+
+def test_no_atlas_at_all_denies() -> None:
+    plan = plan_with(Planner(Catalogue(), TTL_SECONDS))
+    assert plan.usual_variant().outcome.decision.type == "deny"
+    assert plan.usual_variant().verdicts == ()
+
+
+# When a resolution ends
+
+
+def expiry(*policies: dict[str, Any], wall_ns: int = NOON, **facts: Any) -> int | None:
+    planner = planner_of(manifest(actions=[action("a.b")], policies=policies))
+    return plan_with(planner, wall_ns=wall_ns, **facts).usual_variant().expires_wall_ns
+
+
+def test_a_resolution_ends_with_the_first_window_that_bears_on_a_candidate() -> None:
+    ends = at("2026-11-24T17:00:00+00:00")
+    assert expiry(policy("ok", "allow")) is None
+    assert expiry(policy("ok", "allow", conditions=OFFICE)) == ends
+    assert expiry(policy("ok", "allow", actions=["other"], conditions=OFFICE)) is None
+    assert expiry(policy("ok", "allow", conditions={**OFFICE, "agents": ["nobody"]})) is None
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        policy("rate", "rate_limit", parameters={"max_calls": 1, "window_seconds": 1}, conditions=OFFICE),
+        policy("sum", "budget", parameters={"max_calls": 1}, conditions=OFFICE),
+        policy("day", "allow", conditions=OFFICE),
+    ],
+)
+def test_a_window_that_only_an_execute_asks_ends_the_resolution_too(hidden: dict[str, Any]) -> None:
+    early = at("2026-11-24T08:59:30+00:00")
+    policies = [policy("ask", "require_approval"), hidden]
+    assert expiry(*policies, wall_ns=early) == at("2026-11-24T09:00:00+00:00")
+    assert expiry(*policies, wall_ns=NOON) == at("2026-11-24T17:00:00+00:00")
+
+
+def test_what_was_asked_of_a_plan_before_does_not_change_when_its_answers_end() -> None:
+    rate = policy("rate", "rate_limit", parameters={"max_calls": 1, "window_seconds": 1}, conditions=OFFICE)
+    planner = planner_of(manifest(actions=[action("a.b")], policies=[policy("ok", "allow"), rate]))
+    plan = plan_with(planner, wall_ns=NOON)
+    before = plan.usual_variant()
+    plan.limits_on(plan.candidates[0])
+    after = plan.variant(frozenset({("com.example.shop", "rate")}))
+    assert (
+        before.outcome.decision.expires_at
+        == after.outcome.decision.expires_at
+        == "2026-11-24T17:00:00.000000Z"
+    )
+
+
+# Limits
+
+
+def test_only_the_caller_whose_account_is_full_is_told_so() -> None:
+    rate = policy("rate", "rate_limit", parameters={"max_calls": 1, "window_seconds": 60})
+    planner = planner_of(manifest(actions=[action("a.b")], policies=[policy("ok", "allow"), rate]))
+    plan, ledger = plan_with(planner), Ledger()
+    (limit,) = plan.limits
+    ledger.take(limit, limit.account("agent-1", "s"), 0, 0.0)
+    assert plan.variant_now(ledger, "agent-1", "s", 1).verdicts[0].reason == "rate_limit_exceeded"
+    assert plan.variant_now(ledger, "agent-2", "s", 1) is plan.usual_variant()
+    assert plan.variant_now(ledger, "agent-1", "s", 60 * NS) is plan.usual_variant()
+    assert not ledger.full
+
+
+def test_a_limit_that_never_fits_is_full_from_the_start() -> None:
+    none = policy("none", "budget", parameters={"max_cost": 1, "cost": 2})
+    planner = planner_of(manifest(actions=[action("a.b")], policies=[policy("ok", "allow"), none]))
+    assert answers(plan_with(planner)) == {"a.b": ("none", "budget_exceeded")}
+    assert plan_with(planner).variant_now(Ledger(), "agent-1", "s", 0).verdicts[0].reason == "budget_exceeded"
