@@ -144,11 +144,12 @@ class Plan:
         return decide(compiled.subject, policies, self.facts, exhausted, approved=approved)
 
     def limits_on(self, compiled: CompiledAction) -> list[Limit]:
-        """Return the rate limits and budgets that a call of this action takes from."""
+        """Return the rate limits that a call of this action takes from, then the budgets: the verdict's order."""
         found = [compiled.subject.own_limit] if compiled.subject.own_limit else []
         for policy in self._atlases[compiled.atlas_id].policies:
             if policy.limit is not None and policy.restricts(compiled.subject, self.facts):
                 found.append(policy.limit)
+        found.sort(key=lambda limit: not limit.is_rate)
         return found
 
     def policy(self, atlas_id: str, policy_id: str) -> Policy | None:

@@ -344,6 +344,25 @@ def test_what_was_asked_of_a_plan_before_does_not_change_when_its_answers_end() 
 # Limits
 
 
+def test_a_call_takes_from_rate_limits_before_budgets_as_its_verdict_does() -> None:
+    policies = [
+        policy("sum", "budget", priority=9, parameters={"max_calls": 1}),
+        policy("later", "rate_limit", parameters={"max_calls": 1, "window_seconds": 1}),
+        policy("rate", "rate_limit", priority=1, parameters={"max_calls": 1, "window_seconds": 1}),
+        policy("elsewhere", "rate_limit", actions=["x.*"], parameters={"max_calls": 1, "window_seconds": 1}),
+        policy("ok", "allow"),
+    ]
+    own = action("a.b", rate_limit={"max_calls": 1, "window_seconds": 1})
+    plan = plan_with(planner_of(manifest(actions=[own], policies=policies)))
+    order = ["a.b#rate_limit", "rate", "later", "sum"]
+    assert [limit.policy_id for limit in plan.limits_on(plan.candidates[0])] == order
+    full = {("com.example.shop", name) for name in order}
+    for name in order:
+        assert plan.variant(frozenset(full)).verdicts[0].policy_id == name
+        full.discard(("com.example.shop", name))
+    assert plan.variant(frozenset(full)).verdicts[0].allowed
+
+
 def test_only_the_caller_whose_account_is_full_is_told_so() -> None:
     rate = policy("rate", "rate_limit", parameters={"max_calls": 1, "window_seconds": 60})
     planner = planner_of(manifest(actions=[action("a.b")], policies=[policy("ok", "allow"), rate]))
