@@ -16,6 +16,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     StringConstraints,
     model_validator,
 )
@@ -90,14 +91,19 @@ def _time_of_day(text: object) -> object:
     return time(int(text[:2]), int(text[3:]))
 
 
+TimeOfDay: TypeAlias = Annotated[
+    time, BeforeValidator(_time_of_day), PlainSerializer(lambda moment: f"{moment:%H:%M}", when_used="json")
+]
+
+
 class TimeWindow(Strict):
     """Hours of the day in which a policy holds; a window whose end is before its start crosses midnight.
 
     `days` names the days on which the window starts; absent means all. Equal start and end is a whole day.
     """
 
-    start: Annotated[time, BeforeValidator(_time_of_day)]
-    end: Annotated[time, BeforeValidator(_time_of_day)]
+    start: TimeOfDay
+    end: TimeOfDay
     timezone: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "UTC"
     days: tuple[Day, ...] | None = None
 

@@ -380,3 +380,39 @@ def test_a_limit_that_never_fits_is_full_from_the_start() -> None:
     planner = planner_of(manifest(actions=[action("a.b")], policies=[policy("ok", "allow"), none]))
     assert answers(plan_with(planner)) == {"a.b": ("none", "budget_exceeded")}
     assert plan_with(planner).variant_now(Ledger(), "agent-1", "s", 0).verdicts[0].reason == "budget_exceeded"
+
+
+def test_constraints_name_each_limit_window_scope_and_approval_over_the_candidates() -> None:
+    policies = [
+        policy("rate", "rate_limit", parameters={"max_calls": 2, "window_seconds": 60}),
+        policy("ask", "require_approval", actions=["a.c"]),
+        policy("day", "allow", conditions=OFFICE),
+        policy("narrow", "scope", parameters={"actions": ["a.*"]}),
+        policy("no", "deny", actions=["x"]),
+    ]
+    own = action("a.b", rate_limit={"max_calls": 1, "window_seconds": 1})
+    planner = planner_of(manifest(actions=[own, action("a.c")], policies=policies))
+    outcome = plan_with(planner, wall_ns=NOON).usual_variant().outcome
+    assert [one.to_dict() for one in outcome.constraints] == [
+        {
+            "constraint_id": "a.b#rate_limit",
+            "type": "rate_limit",
+            "parameters": {"max_calls": 1, "window_seconds": 1, "actions": ["a.b"]},
+        },
+        {
+            "constraint_id": "rate",
+            "type": "rate_limit",
+            "parameters": {"max_calls": 2, "window_seconds": 60, "actions": ["a.b", "a.c"]},
+        },
+        {"constraint_id": "ask", "type": "require_approval", "parameters": {"actions": ["a.c"]}},
+        {
+            "constraint_id": "day",
+            "type": "time_window",
+            "parameters": {"start": "09:00", "end": "17:00", "timezone": "UTC", "actions": ["a.b"]},
+        },
+        {
+            "constraint_id": "narrow",
+            "type": "scope",
+            "parameters": {"allowed": {"actions": ["a.*"]}, "actions": ["a.b", "a.c"]},
+        },
+    ]
