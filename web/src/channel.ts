@@ -76,7 +76,7 @@ export class Channel<
     port.addEventListener("messageerror", () => {
       this.fail(new CraError("worker_failed", `a message of the ${this.#peer} could not be read`));
     });
-    // Fired when the other end's thread is gone, in Node and in Chromium >= 122; elsewhere the deadlines remain.
+    // Fired when the other end's thread is gone, in Node; in browsers platform.ts finds that out by a lock.
     port.addEventListener("close", () => {
       this.fail(new CraError("worker_dead", `the ${this.#peer} is gone, start a new one`));
     });

@@ -72,6 +72,9 @@ class CraClient implements Cra {
     worker.onDeath((error) => {
       this.#resolver.fail(error);
     });
+    this.#resolver.onFailure(() => {
+      void traces.sourceGone();
+    });
   }
 
   static async boot(options: CraOptions): Promise<CraClient> {

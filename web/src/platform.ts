@@ -3,7 +3,7 @@
 import type { Worker as NodeWorker } from "node:worker_threads";
 
 import { CraError, messageOf } from "./errors.js";
-import type { ConnectMessage, StorageKind } from "./protocol.js";
+import type { AliveMessage, ConnectMessage, StorageKind } from "./protocol.js";
 
 /** True in Node's main thread and in its worker threads. */
 export const isNode: boolean = typeof process === "object" && typeof process.versions.node === "string";
@@ -13,7 +13,7 @@ export const defaultStorage: StorageKind = isNode ? "file" : "indexeddb";
 /** A started worker, before its channels are connected. */
 export interface WorkerHandle {
   /** Hand over the worker's channels; the only message on its own port. */
-  connect(message: ConnectMessage): void;
+  connect(message: Omit<ConnectMessage, "life">): void;
   /** Call `listener` when the worker's script cannot run (any more); at once when that is known already. */
   onDeath(listener: (error: CraError) => void): void;
   terminate(): Promise<void>;
@@ -36,7 +36,8 @@ async function startNodeWorker(url: URL, name: string): Promise<WorkerHandle> {
   });
   return {
     connect: (message) => {
-      worker.postMessage(message, [message.control, message.traces] as unknown as never[]);
+      const whole: ConnectMessage = { ...message, life: "" };
+      worker.postMessage(whole, [message.control, message.traces] as unknown as never[]);
     },
     onDeath: (listener) => {
       death.listen(listener);
@@ -53,9 +54,18 @@ function startBrowserWorker(url: URL, name: string): WorkerHandle {
   worker.addEventListener("error", (event) => {
     death.tell(event.message || `\`${url.pathname}\` could not be loaded`);
   });
+  // Browsers tell nobody when a worker is ended or runs out of memory, and Chromium 156 fires no `close` on its ports
+  // then. But they free its locks: the worker holds one, and whoever waits for that gets it when the worker is gone.
+  const life = `cra-wasm worker ${crypto.getRandomValues(new Uint32Array(4)).join("-")}`;
+  worker.addEventListener("message", () => {
+    void navigator.locks.request(life, () => {
+      death.tell("it ended");
+    });
+  });
   return {
     connect: (message) => {
-      worker.postMessage(message, [message.control, message.traces]);
+      const whole: ConnectMessage = { ...message, life };
+      worker.postMessage(whole, [message.control, message.traces]);
     },
     onDeath: (listener) => {
       death.listen(listener);
@@ -95,7 +105,7 @@ export async function receiveChannels(): Promise<ConnectMessage> {
     const { parentPort } = await import("node:worker_threads");
     return new Promise((resolve) => parentPort?.once("message", resolve));
   }
-  return new Promise((resolve) => {
+  const message = await new Promise<ConnectMessage>((resolve) => {
     globalThis.addEventListener(
       "message",
       (event: MessageEvent<ConnectMessage>) => {
@@ -103,6 +113,18 @@ export async function receiveChannels(): Promise<ConnectMessage> {
       },
       { once: true },
     );
+  });
+  holdForLife(message.life);
+  return message;
+}
+
+/** Hold the worker's lock until its end. Pages that are not served securely have no locks; there deadlines remain. */
+function holdForLife(life: string): void {
+  if (!("locks" in navigator)) return;
+  void navigator.locks.request(life, () => {
+    const alive: AliveMessage = { kind: "alive" };
+    (globalThis as unknown as { postMessage(message: AliveMessage): void }).postMessage(alive);
+    return new Promise<never>(() => undefined);
   });
 }
 

@@ -49,6 +49,13 @@ export interface ConnectMessage {
   readonly control: MessagePort;
   /** Between the resolver's side and the trace worker. */
   readonly traces: MessagePort;
+  /** Name of a Web Lock that the worker holds as long as it lives. */
+  readonly life: string;
+}
+
+/** A worker's only message on its own port: it holds its lock. */
+export interface AliveMessage {
+  readonly kind: "alive";
 }
 
 export type StorageKind = "indexeddb" | "file" | "memory";
@@ -137,6 +144,8 @@ export interface TraceMethods {
   verify: { params: { readonly session_id: string }; result: VerifyResult };
   sessions: { params: null; result: readonly SessionHead[] };
   statistics: { params: null; result: TraceStatistics };
+  /** The resolver died: its port does not tell in browsers, the page does. */
+  source_gone: { params: null; result: null };
   close: { params: null; result: null };
 }
 

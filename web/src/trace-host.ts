@@ -73,6 +73,10 @@ export class TraceHost {
         verify: ({ session_id }) => this.#verify(session_id),
         sessions: () => this.#use().store.sessions(),
         statistics: () => this.#use().writer.statistics(),
+        source_gone: () => {
+          this.#source.fail(new CraError("worker_dead", "the resolver is gone, start a new one"));
+          return null;
+        },
         close: () => this.#close(),
       },
       notes: {},

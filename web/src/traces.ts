@@ -90,6 +90,16 @@ export class TraceClient {
     return this.#channel.call("statistics", null, this.#deadlines.callMs);
   }
 
+  /** Tell the trace worker that nothing more can come; what is stored stays readable. */
+  async sourceGone(): Promise<void> {
+    try {
+      await this.#channel.call("source_gone", null, this.#deadlines.callMs);
+    } catch (cause) {
+      // A trace worker that is gone too rejects every later call by itself.
+      if (!(cause instanceof CraError)) throw cause;
+    }
+  }
+
   /** Close the store and end the worker, whatever state it is in. */
   async release(): Promise<void> {
     try {
