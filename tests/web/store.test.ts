@@ -201,6 +201,7 @@ void describe("the file store on disk", () => {
     assert.equal((await stat(path)).size, whole + torn.length);
     assert.equal(await later.commit(appending(SESSION_A, lines, 2, 4)), true);
     assert.deepEqual(await readAll(later, SESSION_A, 1000), lines);
+    assert.equal(await readFile(path, "utf8"), lines.map((line) => `${line}\n`).join(""));
   });
 
   test("a file that holds nothing but a torn line is a session not yet begun", async () => {
