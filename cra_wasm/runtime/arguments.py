@@ -138,7 +138,11 @@ def check_event(event_type: object, payload: object) -> tuple[str, str]:
         )
     if not isinstance(payload, dict):
         raise InvalidInput("invalid_payload", "give an object", pointer="/payload")
-    text = canonical_json(payload)
+    try:
+        text = canonical_json(payload)
+    except InvalidInput as error:
+        pointer = "/payload" + error.details["pointer"]
+        raise InvalidInput(error.code, error.message, pointer=pointer) from None
     if len(text) > MAX_PAYLOAD_CHARS:
         raise InvalidInput(
             "invalid_payload", f"is longer than {MAX_PAYLOAD_CHARS} characters", pointer="/payload"

@@ -7,8 +7,9 @@ from json.encoder import encode_basestring
 from typing import Final, TypeAlias
 
 from ..carp.plan import Variant
-from ..errors import Json
+from ..errors import InvalidInput, Json
 from ..model.atlas import RISK_TIERS
+from ..model.limits import MAX_PAYLOAD_CHARS
 from ..model.resolution import Resolution
 from ..trace.canonical import canonical_json
 from ..trace.raw import EventTexts
@@ -31,7 +32,8 @@ def received_parts(
     """Return the texts around goal and request_id. All that a replay needs stands in them.
 
     Raises:
-        InvalidInput: `not_canonical` when the context is not I-JSON.
+        InvalidInput: `not_canonical` when the context is not I-JSON, `invalid_context` when it is longer than
+            1,000,000 characters.
     """
     before: dict[str, Json] = {}
     if atlas_ids is not None:
@@ -47,7 +49,12 @@ def received_parts(
     if required_capabilities:
         wanted = canonical_json(list(required_capabilities))
         after = f',"required_capabilities":{wanted}{after}'
-    return (canonical_json(before)[:-1] + "," if before else "{", after)
+    text = canonical_json(before)
+    if len(text) > MAX_PAYLOAD_CHARS:
+        raise InvalidInput(
+            "invalid_context", f"is longer than {MAX_PAYLOAD_CHARS} characters", pointer="/context"
+        )
+    return (text[:-1] + "," if before else "{", after)
 
 
 def count_events(resolution: Resolution, variant: Variant) -> int:

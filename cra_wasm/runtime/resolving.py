@@ -11,9 +11,9 @@ from typing import Final
 
 from ..carp.limits import Ledger
 from ..carp.planner import Planner
-from ..errors import Json
+from ..errors import InvalidInput, Json
 from ..model.resolution import REQUEST_ID_OFFSET, Resolution
-from ..trace.raw import RawEvent
+from ..trace.raw import MAX_EVENTS_PER_RECORD, RawEvent
 from .recorder import Recorder
 from .resolve_events import count_events, expand_resolve, received_parts
 from .session import Remembered, Session
@@ -46,6 +46,7 @@ class Resolving:
         """Decide for checked arguments, record it, and remember the resolution.
 
         Raises:
+            InvalidInput: `not_canonical`, `invalid_context`; `too_many_actions` with too many context blocks.
             NotFound: `atlas_not_found` or `capability_not_found`.
             BufferFull, BackendFailure: nothing was recorded, numbered or remembered.
         """
@@ -74,6 +75,12 @@ class Resolving:
             moment.wall_ns,
         )
         count = count_events(resolution, variant)
+        if count > MAX_EVENTS_PER_RECORD:
+            raise InvalidInput(
+                "too_many_actions",
+                f"{count} events are more than one call may have: name fewer atlases",
+                pointer="/atlas_ids",
+            )
         self._recorder.tracer.record(
             RawEvent(
                 session.session_id,
