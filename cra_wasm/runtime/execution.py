@@ -7,6 +7,7 @@ result to `finish` or `fail`. A call that raises has changed nothing.
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Final
 
@@ -90,7 +91,7 @@ class Execution:
         call = hash_call(request)
         known = answer_of_key(session, call)
         if known is not None and known.response is not None:
-            return known.response
+            return deepcopy(known.response)
         moment = self._recorder.now()
         found = self._checks.judge(session, call, moment)
         if isinstance(found, Denial):
@@ -107,6 +108,8 @@ class Execution:
                 raise InvalidInput("invalid_result", f"longer than {MAX_PAYLOAD_CHARS} characters")
         except InvalidInput as error:
             return self.fail(running, "invalid_result", f"the executor's result: {error.message}")
+        except Exception as error:  # an object of the executor's own may raise anything when it is read
+            return self.fail(running, "invalid_result", f"the executor's result: {type(error).__name__}")
         moment = self._recorder.now()
         payload = {
             "action_id": running.call.request.action_id,
@@ -286,7 +289,7 @@ class Execution:
         key = running.call.request.idempotency_key
         if key is not None and running.session.keyed_calls is not None:
             running.session.keyed_calls[key] = KeyedCall(
-                running.call.request.action_id, running.call.parameters_hash, response
+                running.call.request.action_id, running.call.parameters_hash, deepcopy(response)
             )
         return response
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from ..errors import CRAError, InvalidInput, InvalidState, Json
-from ..platform.event_loop import with_timeout
+from ..platform.event_loop import TimeIsUp, with_timeout
+
+_CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ async def run_async(
         if inspect.isawaitable(result):
             awaitable: Awaitable[Json] = result
             result = await with_timeout(awaitable, timeout_seconds)
-    except TimeoutError:
+    except TimeIsUp:
         raise ExecutionFailed("timeout", f"no result within {timeout_seconds} s") from None
     except Exception as error:
         raise _failure(error) from error
@@ -98,6 +101,10 @@ async def run_async(
 
 def _failure(error: Exception) -> ExecutionFailed:
     """Keep the exception's type and message, nothing of its internals."""
-    if isinstance(error, CRAError):
-        return ExecutionFailed(error.code, error.message)
-    return ExecutionFailed("executor_error", f"{type(error).__name__}: {error}")
+    if isinstance(error, CRAError) and isinstance(error.code, str) and _CODE.fullmatch(error.code):
+        return ExecutionFailed(error.code, str(error.message))
+    try:
+        told = str(error)
+    except Exception:
+        told = "its message cannot be read"
+    return ExecutionFailed("executor_error", f"{type(error).__name__}: {told}")
