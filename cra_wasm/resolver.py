@@ -12,11 +12,11 @@ from typing import Any, Final, Literal, NoReturn
 
 from .atlas.loader import load_atlas
 from .carp.approvals import Approvals
-from .carp.catalogue import Catalogue, CompiledAtlas
+from .carp.catalogue import Catalogue, CompiledAction, CompiledAtlas
 from .carp.limits import Ledger
 from .carp.planner import Planner
 from .carp.schema import compile_schema
-from .errors import CRAError, InvalidInput, InvalidState, Json, NotFound
+from .errors import BackendFailure, BufferFull, CRAError, InvalidInput, InvalidState, Json, NotFound
 from .model.atlas import Atlas
 from .model.event import TraceEvent
 from .model.parse import parse_model
@@ -34,6 +34,7 @@ from .runtime.executors import ExecutionFailed, Executor, new_executor, refuse_a
 from .runtime.recorder import Recorder
 from .runtime.requests import check_request
 from .runtime.resolving import Resolving
+from .runtime.session import Session
 from .runtime.sessions import Sessions
 from .storage.memory import MemoryStorage
 from .timing.timeline import Timeline
@@ -91,7 +92,11 @@ class Resolver:
         clock: Clock | None = None,
         ids: IdSource | None = None,
     ) -> None:
-        if isinstance(ttl_seconds, bool) or not 1 <= ttl_seconds <= 86_400:
+        if (
+            not isinstance(ttl_seconds, int)
+            or isinstance(ttl_seconds, bool)
+            or not 1 <= ttl_seconds <= 86_400
+        ):
             raise InvalidInput("invalid_ttl", "give 1 to 86400 seconds", pointer="/ttl_seconds")
         self._lock = new_lock()
         self._skew_seconds = skew_seconds
@@ -118,16 +123,19 @@ class Resolver:
     def load_atlas(self, source: str | bytes | dict[str, Json] | Path) -> Atlas:
         """Load an atlas from JSON text, a dict, or a file by its Path; one with the same id is replaced.
 
-        Running sessions see it from their next resolve on.
+        Running sessions see it from their next resolve on; resolutions made under the one that it replaces
+        can no longer run.
 
         Raises:
             InvalidInput: `invalid_atlas` with all findings, `duplicate_action`, `too_many_actions`; nothing
                 was changed.
             NotFound: `file_not_found`.
+            InvalidState: `resolver_closed`, as all calls but those that read or drain traces.
         """
         atlas = load_atlas(source, check_schema=_check_schema)
         compiled = CompiledAtlas(atlas)
         with self._lock:
+            self._check_open()
             self._planner = self._planner.loading(compiled)
         return atlas
 
@@ -135,9 +143,12 @@ class Resolver:
         """Remove an atlas with its actions, policies, context and limits; its resolutions can no longer run.
 
         Raises:
+            InvalidInput: `invalid_atlas_ids` for what is no id.
             NotFound: `atlas_not_found`.
         """
+        arguments.check_atlas_ids((atlas_id,))
         with self._lock:
+            self._check_open()
             self._planner = self._planner.unloading(atlas_id)
             self._ledger.forget_atlas(atlas_id)
 
@@ -177,6 +188,7 @@ class Resolver:
         """
         with self._lock:
             try:
+                self._check_open()
                 if reason not in END_REASONS:
                     raise InvalidInput(
                         "invalid_reason", f"use one of {', '.join(END_REASONS)}", pointer="/reason"
@@ -219,6 +231,7 @@ class Resolver:
         """
         with self._lock:
             try:
+                self._check_open()
                 return self._resolving.resolve(
                     self._planner,
                     self._sessions.running(session_id),
@@ -242,39 +255,50 @@ class Resolver:
                 `duplicate_request_id`, `not_supported` for operation validate.
             CRAError: as `resolve` and `execute`.
         """
+        session: Session | None = None
         session_id: str | None = None
+        request_id = 0
         with self._lock:
             try:
+                self._check_open()
                 parsed = parse_model(CARPRequest, request, code="invalid_request")
                 session_id = parsed.requester.session_id
                 session = self._sessions.running(session_id)
                 wall_ns, _ = self._recorder.times()
                 request_id = check_request(session, parsed, wall_ns, self._skew_seconds)
-                task, execution = parsed.task, parsed.execution
-                if execution is None:
-                    return self._resolving.resolve(
-                        self._planner,
-                        session,
-                        task.goal,
-                        task.risk_tier,
-                        task.required_capabilities,
-                        task.context_hints,
-                        parsed.atlas_ids,
-                        arguments.check_context(parsed.context),
-                        request_id,
-                    )
+                begun = self._answer_request(session, parsed, request_id)
             except _TOLD as error:
                 self._tell(session_id, error)
-        return self._execute(
-            session_id,
-            ExecuteRequest(
+            except (BufferFull, BackendFailure):
+                if session is not None:
+                    session.forget_request_id(request_id)
+                raise
+        return self._run(begun) if isinstance(begun, Running) else begun
+
+    def _answer_request(
+        self, session: Session, parsed: CARPRequest, request_id: int
+    ) -> Resolution | ExecuteResponse | Running:
+        task, execution = parsed.task, parsed.execution
+        if execution is not None:
+            request = ExecuteRequest(
                 resolution_id=execution.resolution_id,
                 action_id=execution.action_id,
                 parameters=execution.parameters,
                 idempotency_key=execution.idempotency_key,
                 goal=task.goal,
                 request_id=request_id,
-            ),
+            )
+            return self._begin_checked(session, request, may_wait=False)
+        return self._resolving.resolve(
+            self._planner,
+            session,
+            task.goal,
+            task.risk_tier,
+            task.required_capabilities,
+            task.context_hints,
+            parsed.atlas_ids,
+            arguments.check_context(parsed.context),
+            request_id,
         )
 
     def explain(self, session_id: str, resolution_id: str) -> list[dict[str, Json]]:
@@ -306,8 +330,9 @@ class Resolver:
                 execution_id, action_id}.
 
         Raises:
-            InvalidInput: `invalid_executor`.
+            InvalidInput: `invalid_executor`, `invalid_action_id`.
         """
+        arguments.check_execution(action_id, None)
         self._executors[action_id] = new_executor(function, with_call=with_call)
 
     def unregister_executor(self, action_id: str) -> bool:
@@ -377,8 +402,9 @@ class Resolver:
 
     def _execute(self, session_id: str, request: ExecuteRequest) -> ExecuteResponse:
         begun = self._begin(session_id, request, may_wait=False)
-        if isinstance(begun, ExecuteResponse):
-            return begun
+        return self._run(begun) if isinstance(begun, Running) else begun
+
+    def _run(self, begun: Running) -> ExecuteResponse:
         try:
             result = run(begun.executor, begun.parameters(), begun.names())
         except ExecutionFailed as failed:
@@ -393,22 +419,36 @@ class Resolver:
     ) -> ExecuteResponse | Running:
         with self._lock:
             try:
+                self._check_open()
                 arguments.check_execution(request.action_id, request.idempotency_key)
-                session = self._sessions.running(session_id)
-                executor = self._executors.get(request.action_id)
-                if executor is not None and not may_wait:
-                    refuse_async(executor)
-                return self._execution.begin(session, request)
+                return self._begin_checked(self._sessions.running(session_id), request, may_wait=may_wait)
             except _TOLD as error:
                 self._tell(session_id, error)
 
+    def _begin_checked(
+        self, session: Session, request: ExecuteRequest, *, may_wait: bool
+    ) -> ExecuteResponse | Running:
+        executor = self._executors.get(request.action_id)
+        if executor is not None and not may_wait:
+            refuse_async(executor)
+        return self._execution.begin(session, request)
+
     def _finish(self, running: Running, result: Json) -> ExecuteResponse:
         with self._lock:
-            return self._execution.finish(running, result)
+            response = self._execution.finish(running, result)
+        self._store_late()
+        return response
 
     def _fail(self, running: Running, code: str, message: str) -> ExecuteResponse:
         with self._lock:
-            return self._execution.fail(running, code, message)
+            response = self._execution.fail(running, code, message)
+        self._store_late()
+        return response
+
+    def _store_late(self) -> None:
+        """Store what an executor that outlived `close` has recorded: nobody else will."""
+        if self._closed and self._processor is not None:
+            self._processor.flush()
 
     # Approvals
 
@@ -455,6 +495,7 @@ class Resolver:
     ) -> dict[str, Json]:
         with self._lock:
             try:
+                self._check_open()
                 return self._approving.decide(
                     approval_id,
                     granted=granted,
@@ -481,6 +522,7 @@ class Resolver:
         """
         with self._lock:
             try:
+                self._check_open()
                 session = self._sessions.running(session_id)
                 texts = [arguments.check_event(event_type, payload)]
             except _TOLD as error:
@@ -580,16 +622,19 @@ class Resolver:
     def _start_processor(self) -> ProcessorHandle | None:
         return self._processor.start() if self._processor else None
 
-    def _is_loaded(self, atlas_id: str) -> bool:
-        return atlas_id in self._planner.catalogue.atlases
+    def _is_loaded(self, action: CompiledAction) -> bool:
+        """Whether the very atlas that a resolution saw is still loaded, not another one under its id."""
+        atlas = self._planner.catalogue.atlases.get(action.atlas_id)
+        return atlas is not None and any(action is one for one in atlas.actions)
 
     def _check_open(self) -> None:
         if self._closed:
             raise InvalidState("resolver_closed", "this resolver was closed: make another")
 
     def _tell(self, session_id: str | None, error: CRAError) -> NoReturn:
-        """Record an error and raise it."""
-        self._sessions.record_error(session_id, error, self._planner)
+        """Record an error, unless the record is closed, and raise it."""
+        if not self._closed:
+            self._sessions.record_error(session_id, error, self._planner)
         raise error
 
     def _readable_storage(self, *, flush: bool = True) -> StorageBackend:

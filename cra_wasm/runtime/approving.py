@@ -6,6 +6,7 @@ from typing import Final
 
 from ..carp.approvals import Approval, Approvals, check_decision
 from ..errors import Json
+from ..model.ids import parse_uuid
 from ..model.timestamps import timestamp_text
 from ..trace.canonical import canonical_json
 from .recorder import Recorder
@@ -35,11 +36,12 @@ class Approving:
         """Record the decision, then let it count.
 
         Raises:
-            InvalidInput: as `check_decision`.
+            InvalidInput: `invalid_id`, and as `check_decision`.
             NotFound: `approval_not_found`.
             InvalidState: `approval_decided`.
             BufferFull, BackendFailure: it was not recorded, so nothing was decided.
         """
+        parse_uuid(approval_id, pointer="/approval_id")
         check_decision(approver, reason, expires_in_seconds, uses)
         approval = self._approvals.find_pending(approval_id)
         session = self._sessions.running(approval.session_id)

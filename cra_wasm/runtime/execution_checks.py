@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -36,9 +37,14 @@ class ExecuteRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HashedCall:
-    """A request with the canonical text of its parameters and that text's hash."""
+    """A request with the canonical text of its parameters and that text's hash.
+
+    `parameters` is that text parsed: what is judged is what is hashed and run, whatever the caller's own
+    object does meanwhile.
+    """
 
     request: ExecuteRequest
+    parameters: dict[str, Json]
     parameters_json: str
     parameters_hash: str
 
@@ -81,7 +87,7 @@ class ExecutionChecks:
         ledger: Ledger,
         approvals: Approvals,
         executors: Mapping[str, Executor],
-        is_loaded: Callable[[str], bool],
+        is_loaded: Callable[[CompiledAction], bool],
     ) -> None:
         self._ledger = ledger
         self._approvals = approvals
@@ -104,7 +110,7 @@ class ExecutionChecks:
             verdict = remembered.plan.verdict_on(action, frozenset(), approved=True)
             if not verdict.allowed:
                 return Denial(remembered=remembered, verdict=verdict)
-            check_parameters(action, request.parameters)
+            check_parameters(action, call.parameters)
             asked = self._approvals.of_call(session.session_id, request.action_id, call.parameters_hash)
             if asked is None or not asked.is_usable(moment.elapsed_ns):
                 waiting = asked if asked is not None and asked.state == "pending" else None
@@ -113,8 +119,8 @@ class ExecutionChecks:
         elif not resolved.allowed:
             return Denial(remembered=remembered, verdict=resolved)
         else:
-            check_parameters(action, request.parameters)
-        costs = self._costs(session, remembered, action, request.parameters, moment)
+            check_parameters(action, call.parameters)
+        costs = self._costs(session, remembered, action, call.parameters, moment)
         if isinstance(costs, Denial):
             return costs
         executor = self._executors.get(request.action_id)
@@ -137,10 +143,10 @@ class ExecutionChecks:
                 pointer="/execution/action_id",
             )
         action = remembered.plan.candidates[index]
-        if not self._is_loaded(action.atlas_id):
+        if not self._is_loaded(action):
             raise InvalidState(
                 "atlas_unloaded",
-                f"atlas `{action.atlas_id}` was unloaded: resolve again",
+                f"atlas `{action.atlas_id}` was unloaded or replaced: resolve again",
                 pointer="/execution/resolution_id",
             )
         return action, remembered.variant.verdicts[index]
@@ -188,7 +194,12 @@ def hash_call(request: ExecuteRequest) -> HashedCall:
         raise InvalidInput(
             "invalid_parameters", f"are longer than {MAX_PAYLOAD_CHARS} characters", pointer=_PARAMETERS
         )
-    return HashedCall(request=request, parameters_json=text, parameters_hash=hash_text(text))
+    return HashedCall(
+        request=request,
+        parameters=json.loads(text),
+        parameters_json=text,
+        parameters_hash=hash_text(text),
+    )
 
 
 def hash_text(text: str) -> str:

@@ -29,8 +29,11 @@ def check_request(session: Session, request: CARPRequest, wall_ns: int, skew_sec
         )
     if request.operation == "validate":
         raise InvalidInput("not_supported", "operation `validate` is not built yet", pointer="/operation")
-    made_ns = parse_timestamp_ns(request.timestamp)
-    if abs(wall_ns - made_ns) > skew_seconds * _NS:
+    try:
+        made_ns = parse_timestamp_ns(request.timestamp)
+    except OverflowError:  # the year 1 or 9999, and beyond it in UTC
+        made_ns = None
+    if made_ns is None or abs(wall_ns - made_ns) > skew_seconds * _NS:
         raise InvalidInput(
             "stale_timestamp",
             f"more than {skew_seconds} s from now, `{timestamp_text(wall_ns)}`",

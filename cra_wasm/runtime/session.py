@@ -128,7 +128,9 @@ class Session:
     def forget_oldest(self) -> None:
         """Drop the oldest kept resolution; an execute that names it learns that it expired."""
         if self.recent:
-            self.forgotten_before_id = self.recent.popleft().resolution.base_id + 1
+            # Ids of one millisecond are in no order, so an older resolution may have the larger id.
+            forgotten_id = self.recent.popleft().resolution.base_id
+            self.forgotten_before_id = max(self.forgotten_before_id, forgotten_id + 1)
 
     def find(self, resolution_id: str, *, elapsed_ns: int, wall_ns: int) -> Remembered:
         """Return a resolution of this session that may still be acted on.
@@ -178,3 +180,8 @@ class Session:
         """Remember a request id for as long as its request could be sent again."""
         if self.request_ids is not None:
             self.request_ids[request_id] = until_wall_ns
+
+    def forget_request_id(self, request_id: int) -> None:
+        """Let a request come again: it was refused before anything of it was recorded."""
+        if self.request_ids is not None:
+            self.request_ids.pop(request_id, None)

@@ -6,7 +6,7 @@ from collections import deque
 from typing import Final
 
 from ..carp.planner import Planner
-from ..errors import BackendFailure, BufferFull, CRAError, InvalidState, Json, NotFound
+from ..errors import CRAError, InvalidState, Json, NotFound
 from ..model.ids import parse_uuid, uuid_text
 from ..trace.canonical import canonical_json
 from ..trace.raw import FIRST_EVENT_OFFSET, RawEvent, as_given
@@ -150,7 +150,8 @@ class Sessions:
         to record must not hide it.
         """
         session = self._running.get(session_id) if isinstance(session_id, str) else None
-        payload: dict[str, Json] = {"code": error.code, "message": error.message}
+        message = error.message.encode("utf-8", "replace").decode()  # it may quote what is no text
+        payload: dict[str, Json] = {"code": error.code, "message": message}
         if "pointer" in error.details:
             payload["pointer"] = error.details["pointer"]
         try:
@@ -163,7 +164,7 @@ class Sessions:
                 [("error.occurred", canonical_json(payload))],
                 trace_id=session.trace_id,
             )
-        except (BufferFull, BackendFailure):
+        except CRAError:
             return
 
     def _runtime_session(self, planner: Planner) -> Session:
