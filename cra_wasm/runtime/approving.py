@@ -9,6 +9,7 @@ from ..errors import Json
 from ..model.ids import parse_uuid
 from ..model.timestamps import timestamp_text
 from ..trace.canonical import canonical_json
+from .arguments import check_text
 from .recorder import Recorder
 from .sessions import Sessions
 
@@ -43,6 +44,9 @@ class Approving:
         """
         parse_uuid(approval_id, pointer="/approval_id")
         check_decision(approver, reason, expires_in_seconds, uses)
+        check_text(approver, code="invalid_approver", pointer="/approver", max_chars=255)
+        if reason:
+            check_text(reason, code="invalid_reason", pointer="/reason", max_chars=500)
         approval = self._approvals.find_pending(approval_id)
         session = self._sessions.running(approval.session_id)
         moment = self._recorder.now()

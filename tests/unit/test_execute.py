@@ -309,7 +309,10 @@ class Unreadable(Exception):
         (ValueError("x" * 600), "executor_error", ("ValueError: " + "x" * 600)[:500]),
     ],
 )
-@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize(
+    "mode",
+    ["sync", pytest.param("async", marks=pytest.mark.cpython_only(reason="asyncio.run cannot wait there"))],
+)
 def test_an_executor_that_raises_gives_an_error_and_action_failed(
     rig: Any, error: Exception, code: str, message: str, mode: str
 ) -> None:
