@@ -18,25 +18,17 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PUBLIC = (
     "__init__.py",
-    "bridge.py",
     "errors.py",
-    "ports.py",
     "resolver.py",
-    "testing.py",
-    "model/atlas.py",
-    "model/event.py",
-    "model/request.py",
-    "model/resolution.py",
     "storage/jsonl.py",
     "storage/memory.py",
     "storage/null.py",
     "storage/sqlite.py",
     "trace/buffer.py",
     "trace/processor.py",
-    "trace/raw.py",
     "trace/verify.py",
 )
-"""Modules that hold the names of cra_wasm.__all__, or that a user imports by path."""
+"""Modules whose docstrings a user of Python asks for with help()."""
 
 _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
