@@ -171,7 +171,7 @@ class Session:
                 "duplicate_request_id", "this request was made before: use a new id", pointer="/request_id"
             )
         if len(seen) >= REQUEST_IDS_PER_SESSION:
-            for name in [name for name, until in seen.items() if until <= wall_ns]:
+            for name in [name for name, until in seen.items() if until < wall_ns]:
                 del seen[name]
             if len(seen) >= REQUEST_IDS_PER_SESSION:
                 raise InvalidState("replay_window_full", "too many requests at once: wait, then retry")

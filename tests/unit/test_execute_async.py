@@ -82,7 +82,7 @@ def test_a_coroutine_returned_to_the_sync_call_is_closed_and_a_failure(rig: Any)
     rig.resolver.register_executor("item.read", read)
     answer = rig.run("item.read", READ)
     assert (answer.status, answer.error["code"]) == ("error", "async_executor")
-    with pytest.raises(RuntimeError, match="already awaited|reuse"):
+    with pytest.raises(RuntimeError, match=r"already awaited|reuse"):
         made[0].send(None)
 
 
