@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ YES, NO, COULD_NOT = 0, 1, 2
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     arguments = _parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # an id that a terminal cannot show is no failure
     try:
         status: int = arguments.run(arguments)
         return status
@@ -34,7 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"  {finding['pointer']}: {finding['message']}", file=sys.stderr)
         return COULD_NOT
     except KeyboardInterrupt:
-        return YES
+        return COULD_NOT
+    except (
+        OSError
+    ) as error:  # the reader of our output went away, ...; Python's own exit status would say "no"
+        print(f"cra-wasm: {error.strerror or type(error).__name__}", file=sys.stderr)
+        return COULD_NOT
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -128,12 +136,15 @@ def _serve(arguments: argparse.Namespace) -> int:
         else:
             print(f"serving {arguments.dir} at {address} (Ctrl-C ends it)")
         sys.stdout.flush()
-        server.serve_forever()
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:  # the way to end it
+            return YES
     return YES
 
 
 def _print_json(value: Json) -> None:
-    print(json.dumps(value, ensure_ascii=False))
+    print(json.dumps(value))  # ASCII only, which every terminal and pipe can carry
 
 
 if __name__ == "__main__":

@@ -153,6 +153,12 @@ class Rig:
         return [event.payload for event in errors if event.session_id in own]
 
 
+@pytest.fixture(scope="session")
+def shop_text() -> str:
+    """The shop's atlas as JSON text, for tests that hypothesis runs many times."""
+    return json.dumps(SHOP)
+
+
 @pytest.fixture
 def shop() -> dict[str, Any]:
     """The shop's atlas, a copy of the test's own."""

@@ -1,0 +1,284 @@
+"""The command line: its exit codes, its JSON, and what it finds in a trace that somebody changed."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cra_wasm import __version__, cli
+from cra_wasm.cli import main
+
+GOAL = "please refund me, naïvely 😀"
+
+
+@pytest.fixture
+def atlas(shop_text: str, tmp_path: Path) -> str:
+    path = tmp_path / "shop.atlas.json"
+    path.write_text(shop_text, encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def trace(atlas: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    path = tmp_path / "out.trace.jsonl"
+    assert main(["resolve", atlas, "--goal", GOAL, "--trace", str(path)]) == 0
+    capsys.readouterr()
+    return path
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Return the one JSON value that was printed, with nothing on stderr."""
+    out, err = capsys.readouterr()
+    assert err == ""
+    return json.loads(out)
+
+
+def test_resolve_says_yes_when_something_is_allowed(atlas: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["resolve", atlas, "--goal", GOAL, "--json"]) == 0
+    answer = printed(capsys)
+    assert (answer["decision"]["type"], len(answer["allowed_actions"])) == ("partial", 5)
+    assert [one["block_id"] for one in answer["context_blocks"]] == ["refund-rules", "house-rules"]
+
+
+def test_resolve_says_no_when_nothing_is_allowed(
+    shop: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop["policies"] = []
+    path = tmp_path / "closed.json"
+    path.write_text(json.dumps(shop), encoding="utf-8")
+    assert main(["resolve", str(path), "--goal", "g", "--json"]) == 1
+    assert printed(capsys)["decision"]["type"] == "deny"
+
+
+def test_resolve_prints_each_action_with_its_policy(atlas: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["resolve", atlas, "--goal", GOAL]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "partial: 5 of 8 actions allowed"
+    assert [line.split() for line in lines[1:]] == [
+        ["allow", "item.read", "by", "allow-most"],
+        ["allow", "item.list", "by", "allow-most"],
+        ["allow", "item.write", "by", "allow-most"],
+        ["allow", "item.count", "by", "allow-most"],
+        ["allow", "item.pay", "by", "allow-most"],
+        ["deny", "item.refund", "by", "ask-refund", "requires_approval"],
+        ["deny", "item.delete", "by", "no-delete", "never"],
+        ["deny", "item.hidden", "by", "default-deny", "no_matching_policy"],
+        ["know", "refund-rules"],
+        ["know", "house-rules"],
+    ]
+
+
+def test_resolve_passes_on_who_asks_and_for_what(atlas: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    arguments = ["--agent", "bot", "--risk", "high", "--capability", "reading", "--trace", str(path)]
+    assert main(["resolve", atlas, "--goal", GOAL, *arguments]) == 0
+    started, received, *rest = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert started["payload"]["agent_id"] == "bot"
+    assert received["payload"]["goal"] == GOAL
+    assert received["payload"]["risk_tier"] == "high"
+    assert received["payload"]["required_capabilities"] == ["reading"]
+    assert rest[-1]["event_type"] == "session.ended"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--goal", ""], "invalid_goal"),
+        (["--goal", "x" * 10_001], "invalid_goal"),
+        (["--goal", "\udcff"], "invalid_goal"),
+        (["--goal", "g", "--agent", ""], "invalid_agent_id"),
+        (["--goal", "g", "--capability", "nope"], "capability_not_found"),
+        (["--goal", "g", "--trace", "no/such/folder/t.jsonl"], "cannot_write"),
+    ],
+)
+def test_what_could_not_be_done_is_2_with_a_code(
+    atlas: str, arguments: list[str], code: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["resolve", atlas, *arguments, "--json"]) == 2
+    assert printed(capsys)["error"]["code"] == code
+    assert main(["resolve", atlas, *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"cra-wasm: {code}: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [(None, "file_not_found"), ("{", "invalid_atlas"), ('{"atlas_version": "1.0"}', "invalid_atlas")],
+)
+def test_an_atlas_that_cannot_be_loaded_is_2(
+    tmp_path: Path, content: str | None, code: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    assert main(["resolve", str(path), "--goal", "g", "--json"]) == 2
+    assert printed(capsys)["error"]["code"] == code
+    assert main(["resolve", str(path), "--goal", "g"]) == 2
+    assert code in capsys.readouterr().err
+
+
+def test_a_second_atlas_with_the_same_actions_is_2(
+    atlas: str, shop: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({**shop, "atlas_id": "test.other"}), encoding="utf-8")
+    assert main(["resolve", atlas, str(other), "--goal", "g", "--json"]) == 2
+    assert printed(capsys)["error"]["code"] == "duplicate_action"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["nonsense"], ["resolve"], ["resolve", "a.json"], ["verify"], ["resolve", "a", "--risk", "x"]],
+)
+def test_a_command_line_that_makes_no_sense_is_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: cra-wasm" in capsys.readouterr().err
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"cra-wasm {__version__}\n"
+
+
+def test_verify_says_yes_with_the_head(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    events = trace.read_bytes().splitlines()
+    head = json.loads(events[-1])["event_hash"]
+    assert main(["verify", str(trace), "--json"]) == 0
+    assert printed(capsys) == {
+        "valid": True,
+        "events": len(events),
+        "error": None,
+        "error_at": None,
+        "head": head,
+        "warnings": [],
+    }
+    assert main(["verify", str(trace)]) == 0
+    assert capsys.readouterr().out == f"valid: {len(events)} events, head {head}\n"
+
+
+def test_a_flipped_byte_in_any_event_is_found_at_that_event(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = trace.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 14
+    changed = tmp_path / "changed.jsonl"
+    for index, line in enumerate(lines):
+        places = {
+            0,
+            20,
+            len(line) // 3,
+            len(line) // 2,
+            line.index(b'"payload":{"') + 13,
+            len(line) - 3,
+            len(line) - 1,
+        }
+        for place in sorted(places):
+            for bit in (1, 0x80):
+                flipped = bytearray(line)
+                flipped[place] ^= bit
+                changed.write_bytes(b"".join([*lines[:index], bytes(flipped), *lines[index + 1 :]]))
+                assert main(["verify", str(changed), "--json"]) == 1
+                result = printed(capsys)
+                assert (result["valid"], result["error_at"], result["events"]) == (False, index, index)
+                assert result["error"] is not None
+
+
+def test_a_lost_or_swapped_event_is_found(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = trace.read_bytes().splitlines(keepends=True)
+    path = tmp_path / "changed.jsonl"
+    for kept, error, error_at in (
+        (lines[1:], "bad_genesis", 0),
+        (lines[:3] + lines[4:], "sequence_gap", 3),
+        ([*lines[:3], lines[4], lines[3], *lines[5:]], "sequence_gap", 3),
+        ([], "bad_genesis", 0),
+    ):
+        path.write_bytes(b"".join(kept))
+        assert main(["verify", str(path), "--json"]) == 1
+        result = printed(capsys)
+        assert (result["error"], result["error_at"]) == (error, error_at)
+    assert main(["verify", str(path)]) == 1
+    assert capsys.readouterr().out == "not valid: bad_genesis at event 0\n"
+
+
+def test_a_trace_without_its_end_is_valid_with_a_warning(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "cut.jsonl"
+    path.write_bytes(b"".join(trace.read_bytes().splitlines(keepends=True)[:-1]))
+    assert main(["verify", str(path), "--json"]) == 0
+    assert printed(capsys)["warnings"] == ["truncated"]
+    assert main(["verify", str(path)]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "warning: truncated"
+
+
+def test_a_trace_that_cannot_be_read_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path, code in ((tmp_path / "none.jsonl", "trace_not_found"), (tmp_path, "trace_unreadable")):
+        assert main(["verify", str(path), "--json"]) == 2
+        assert printed(capsys)["error"]["code"] == code
+
+
+def test_serving_what_is_not_there_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--dir", str(tmp_path / "none"), "--port", "0", "--json"]) == 2
+    assert printed(capsys)["error"]["code"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), BrokenPipeError()])
+def test_a_verification_that_was_interrupted_is_neither_yes_nor_no(
+    trace: Path, error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(path: Path) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "verify_file", interrupted)
+    assert main(["verify", str(trace)]) == 2
+
+
+def test_answers_can_be_printed_where_only_ascii_can(
+    shop: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop["policies"][1]["parameters"]["reason"] = "niemals 😀 é"
+    path = tmp_path / "shop.json"
+    path.write_text(json.dumps(shop), encoding="utf-8")
+    outputs = []
+    for extra in (["--json"], []):
+        raw = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+        assert main(["resolve", str(path), "--goal", GOAL, *extra]) == 0
+        sys.stdout.flush()
+        outputs.append(raw.getvalue().decode("ascii"))
+    assert json.loads(outputs[0])["denied_actions"][1]["reason"] == "niemals 😀 é"
+    assert "niemals" in outputs[1]
+
+
+def test_an_interrupt_is_how_serving_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Server:
+        server_port = 8420
+
+        def __enter__(self) -> Server:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def serve_forever(self) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "serve_directory", lambda *_: Server())
+    assert main(["serve", "--dir", str(tmp_path), "--json"]) == 0
+    assert printed(capsys) == {"url": "http://127.0.0.1:8420/"}
