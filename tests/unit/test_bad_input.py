@@ -1,5 +1,4 @@
-"""Whatever comes in wrong: a CRAError with a stable code and the culprit's pointer, told in the trace, nothing
-half done."""
+"""Whatever comes in wrong: a CRAError with a stable code and the culprit's pointer, and nothing half done."""
 
 from __future__ import annotations
 
