@@ -25,6 +25,8 @@ export class TracePanel {
   #nextSequence = 0;
   /** Whether the list stays at its end: until a person scrolls away from it, and again when they come back. */
   #following = true;
+  /** Where the list stood at the last scroll. */
+  #scrolledTo = 0;
   /** Refreshes run one after the other, so rows are never added twice. */
   #queue: Promise<void> = Promise.resolve();
 
@@ -33,7 +35,10 @@ export class TracePanel {
     this.#onVerified = onVerified;
     this.#scroll.addEventListener("scroll", () => {
       const { scrollHeight, scrollTop, clientHeight } = this.#scroll;
-      this.#following = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
+      // The event comes late: rows may have been added since. Only a move upwards is a person's wish to stay.
+      if (scrollHeight - scrollTop - clientHeight < NEAR_END_PX) this.#following = true;
+      else if (scrollTop < this.#scrolledTo) this.#following = false;
+      this.#scrolledTo = scrollTop;
     });
     // The panel shrinks when a session joins the list beneath it, and no scroll tells that.
     new ResizeObserver(() => {
