@@ -21,6 +21,8 @@ DIST = ROOT / "dist"
 REPORTS = ROOT / ".build" / "reports"
 NODE_TIMEOUT_SECONDS = 600
 """How long one call may take in Node; pytest-pyodide's 60 s are too short for a whole suite in one call."""
+NODE_LAST_WORDS = "\r\nNode.js v"
+"""What Node prints last when an uncaught error ends it."""
 
 # Node's runner evaluates in a bare vm context, which has the language's globals and nothing of the
 # platform's.
@@ -75,9 +77,22 @@ def fresh_pyodide(
 
 
 def allow_long_calls(runner: Any) -> Any:
-    if runner.browser == "node":
-        runner.script_timeout = NODE_TIMEOUT_SECONDS
-        runner.p.timeout = NODE_TIMEOUT_SECONDS
+    """Give Node's runner time for a whole suite in one call, and let it notice when Node itself dies.
+
+    Node runs under a shell that outlives it: pytest-pyodide would wait the whole time for a dead process.
+    """
+    if runner.browser != "node":
+        return runner
+    runner.script_timeout = NODE_TIMEOUT_SECONDS
+    runner.p.timeout = NODE_TIMEOUT_SECONDS
+    expect_exact = runner.p.expect_exact
+
+    def expect_exact_or_death(pattern: str, timeout: float = -1) -> int:
+        if expect_exact([pattern, NODE_LAST_WORDS], timeout=timeout) == 1:
+            raise runner.JavascriptException("Node died", runner.p.before.decode(errors="replace")[-5_000:])
+        return 0
+
+    runner.p.expect_exact = expect_exact_or_death
     return runner
 
 
