@@ -6,8 +6,10 @@ execute takes, resolve only asks. Times are elapsed nanoseconds of the runtime's
 from __future__ import annotations
 
 import math
+import re
 from collections import deque
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final, TypeAlias
 
 from ..errors import Json
@@ -19,6 +21,8 @@ NEVER: Final = -1
 _NS_PER_SECOND: Final = 1_000_000_000
 _NS_PER_MS: Final = 1_000_000
 _SWEEP_EVERY: Final = 1024
+_NOTHING: Final = Decimal(0)
+_INDEX: Final = re.compile("0|[1-9][0-9]{0,8}")
 
 Account: TypeAlias = tuple[str, str, str]
 """atlas_id, policy_id, and whose calls are counted together."""
@@ -55,7 +59,11 @@ class Limit:
         value = _at_pointer(parameters, self.cost_parameter)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
-        return float(value) if math.isfinite(value) and value >= 0 else None
+        try:
+            cost = float(value)
+        except OverflowError:
+            return None
+        return cost if math.isfinite(cost) and cost >= 0 else None
 
 
 def limit_of_policy(atlas_id: str, policy: Policy) -> Limit:
@@ -93,7 +101,7 @@ def limit_of_action(atlas_id: str, action: Action) -> Limit | None:
 
 
 def _window_ns(seconds: float | None) -> int | None:
-    return None if seconds is None else int(seconds * _NS_PER_SECOND)
+    return None if seconds is None else round(seconds * _NS_PER_SECOND)
 
 
 def _at_pointer(value: Json, pointer: str) -> Json:
@@ -101,31 +109,58 @@ def _at_pointer(value: Json, pointer: str) -> Json:
         key = part.replace("~1", "/").replace("~0", "~")
         if isinstance(value, dict):
             value = value.get(key)
-        elif isinstance(value, list) and key.isdecimal() and len(key) < 10 and int(key) < len(value):
+        elif isinstance(value, list) and _INDEX.fullmatch(key) and int(key) < len(value):
             value = value[int(key)]
         else:
             return None
     return value
 
 
+def _decimal(cost: float | None) -> Decimal:
+    return _NOTHING if not cost else Decimal(repr(cost))
+
+
+def _has_room(limit: Limit, calls: int, spent: Decimal, cost: float | None) -> bool:
+    if limit.max_calls is not None and calls >= limit.max_calls:
+        return False
+    if limit.max_cost is None:
+        return True
+    most = _decimal(limit.max_cost)
+    if cost is None and spent >= most > 0:
+        return False
+    return spent + _decimal(limit.cost if cost is None else cost) <= most
+
+
+def _wait_ms(limit: Limit, taken: _Taken | None, elapsed_ns: int, cost: float | None) -> int | None:
+    calls, spent = (0, _NOTHING) if taken is None else (taken.calls, taken.cost)
+    if _has_room(limit, calls, spent, cost):
+        return None
+    if limit.window_ns is None or taken is None:
+        return NEVER
+    for time_ns, left in taken.entries:
+        calls -= 1
+        spent -= left
+        if _has_room(limit, calls, spent, cost):
+            return max(1, -(-(time_ns + limit.window_ns - elapsed_ns) // _NS_PER_MS))
+    return NEVER
+
+
 class _Taken:
-    """The calls of one account that still count."""
+    """The calls of one account that still count, with their costs as the decimals that they were written as:
+    three times 0.1 is 0.3, which floats deny."""
 
     __slots__ = ("calls", "cost", "entries")
 
     def __init__(self) -> None:
         self.calls = 0
-        self.cost = 0.0
-        self.entries: deque[tuple[int, float]] = deque()
+        self.cost = _NOTHING
+        self.entries: deque[tuple[int, Decimal]] = deque()
 
     def forget_before(self, time_ns: int) -> None:
         """Drop what left the window."""
-        if not self.entries or self.entries[0][0] > time_ns:
-            return
         while self.entries and self.entries[0][0] <= time_ns:
             self.calls -= 1
-            self.entries.popleft()
-        self.cost = math.fsum(cost for _, cost in self.entries)
+            self.cost -= self.entries.popleft()[1]
 
 
 class Ledger:
@@ -147,47 +182,26 @@ class Ledger:
         """Return None when one more call fits, else the ms until it may; NEVER if waiting does not help.
 
         Args:
-            cost: of the call asked about; None asks for the least that the limit knows of.
+            cost: of the call asked about; None asks for the least that the limit knows of, which is what
+                `full` is about.
         """
         taken = self._look(limit, account, elapsed_ns)
-        calls = taken.calls if taken else 0
-        spent = taken.cost if taken else 0.0
-        wanted = (limit.cost or 0.0) if cost is None else cost
-        over_calls = limit.max_calls is not None and calls >= limit.max_calls
-        over_cost = limit.max_cost is not None and (
-            spent + wanted > limit.max_cost or (cost is None and spent >= limit.max_cost > 0)
-        )
-        if not over_calls and not over_cost:
-            self.full.discard(account)
-            return None
-        if cost is None or wanted == (limit.cost or 0.0):
-            self.full.add(account)
-        return self._wait_ms(limit, taken, elapsed_ns, over_calls, wanted if over_cost else None)
-
-    def _wait_ms(
-        self, limit: Limit, taken: _Taken | None, elapsed_ns: int, over_calls: bool, wanted: float | None
-    ) -> int:
-        if limit.window_ns is None or taken is None or not taken.entries:
-            return NEVER
-        calls, spent = taken.calls, taken.cost
-        for time_ns, cost in taken.entries:
-            calls -= 1
-            spent -= cost
-            calls_fit = not over_calls or (limit.max_calls is not None and calls < limit.max_calls)
-            cost_fits = wanted is None or (limit.max_cost is not None and spent + wanted <= limit.max_cost)
-            if calls_fit and cost_fits:
-                left_ns = time_ns + limit.window_ns - elapsed_ns
-                return max(1, -(-left_ns // _NS_PER_MS))
-        return NEVER
+        wait_ms = _wait_ms(limit, taken, elapsed_ns, cost)
+        if cost is None:
+            if wait_ms is None:
+                self.full.discard(account)
+            else:
+                self.full.add(account)
+        return wait_ms
 
     def take(self, limit: Limit, account: Account, elapsed_ns: int, cost: float) -> None:
         """Count one call. Whether it fits was asked before; there is no refund."""
         taken = self._taken.setdefault(account, _Taken())
         self._windows[account] = limit.window_ns
         taken.calls += 1
-        taken.cost += cost
+        taken.cost += _decimal(cost)
         if limit.window_ns is not None:
-            taken.entries.append((elapsed_ns, cost))
+            taken.entries.append((elapsed_ns, _decimal(cost)))
         self._takes += 1
         if self._takes % _SWEEP_EVERY == 0:
             self._sweep(elapsed_ns)
@@ -203,8 +217,13 @@ class Ledger:
 
     def _look(self, limit: Limit, account: Account, elapsed_ns: int) -> _Taken | None:
         taken = self._taken.get(account)
-        if taken is not None and limit.window_ns is not None:
-            taken.forget_before(elapsed_ns - limit.window_ns)
+        if taken is None or limit.window_ns is None:
+            return taken
+        if self._windows[account] is None:
+            # An atlas loaded anew gave the budget a window; when the calls before were made was not kept.
+            self._drop([account])
+            return None
+        taken.forget_before(elapsed_ns - limit.window_ns)
         return taken
 
     def _sweep(self, elapsed_ns: int) -> None:
@@ -212,7 +231,9 @@ class Ledger:
         past = []
         for account, taken in self._taken.items():
             window_ns = self._windows[account]
-            if window_ns is not None and taken.entries and taken.entries[-1][0] + window_ns <= elapsed_ns:
+            if window_ns is None:
+                continue
+            if not taken.entries or taken.entries[-1][0] + window_ns <= elapsed_ns:
                 past.append(account)
         self._drop(past)
 
