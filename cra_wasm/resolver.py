@@ -123,8 +123,8 @@ class Resolver:
     def load_atlas(self, source: str | bytes | dict[str, Json] | Path) -> Atlas:
         """Load an atlas from JSON text, a dict, or a file by its Path; one with the same id is replaced.
 
-        Running sessions see it from their next resolve on; resolutions made under the one that it replaces
-        can no longer run.
+        Running sessions see it from their next resolve on; until then they keep the one that they resolved
+        against.
 
         Raises:
             InvalidInput: `invalid_atlas` with all findings, `duplicate_action`, `too_many_actions`; nothing
@@ -133,10 +133,10 @@ class Resolver:
             InvalidState: `resolver_closed`, as all calls but those that read or drain traces.
         """
         atlas = load_atlas(source, check_schema=_check_schema)
-        compiled = CompiledAtlas(atlas)
         with self._lock:
             self._check_open()
-            self._planner = self._planner.loading(compiled)
+            replaced = self._planner.catalogue.atlases.get(atlas.atlas_id)
+            self._planner = self._planner.loading(CompiledAtlas(atlas, replaced))
         return atlas
 
     def unload_atlas(self, atlas_id: str) -> None:
@@ -624,9 +624,9 @@ class Resolver:
         return self._processor.start() if self._processor else None
 
     def _is_loaded(self, action: CompiledAction) -> bool:
-        """Whether the very atlas that a resolution saw is still loaded, not another one under its id."""
+        """Whether the atlas that a resolution saw was never unloaded; a replacement does not count."""
         atlas = self._planner.catalogue.atlases.get(action.atlas_id)
-        return atlas is not None and any(action is one for one in atlas.actions)
+        return atlas is not None and atlas.lineage is action.lineage
 
     def _check_open(self) -> None:
         if self._closed:

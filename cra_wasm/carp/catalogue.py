@@ -21,10 +21,11 @@ _ANYTHING: Final[dict[str, Json]] = {"type": "object"}
 class CompiledAction:
     """An action with its schema compiled and the part of a Resolution that it becomes."""
 
-    __slots__ = ("action", "atlas_id", "json", "part", "subject", "validator")
+    __slots__ = ("action", "atlas_id", "json", "lineage", "part", "subject", "validator")
 
-    def __init__(self, atlas_id: str, action: Action, capabilities: frozenset[str]) -> None:
+    def __init__(self, atlas_id: str, action: Action, capabilities: frozenset[str], lineage: object) -> None:
         self.atlas_id = atlas_id
+        self.lineage: object = lineage
         self.action = action
         schema = _ANYTHING if action.parameters_schema is None else action.parameters_schema
         self.validator: Validator = compile_schema(schema)
@@ -49,17 +50,23 @@ class CompiledAction:
 
 
 class CompiledAtlas:
-    """An atlas ready to be resolved against."""
+    """An atlas ready to be resolved against.
 
-    __slots__ = ("actions", "atlas", "blocks", "capabilities", "policies", "windowed_policies")
+    Args:
+        replaces: the loaded atlas of the same id. They share a lineage, which ends when one is unloaded.
+    """
 
-    def __init__(self, atlas: Atlas) -> None:
+    __slots__ = ("actions", "atlas", "blocks", "capabilities", "lineage", "policies", "windowed_policies")
+
+    def __init__(self, atlas: Atlas, replaces: CompiledAtlas | None = None) -> None:
         self.atlas = atlas
+        self.lineage: object = object() if replaces is None else replaces.lineage
         self.capabilities = {
             capability.capability_id: frozenset(capability.actions) for capability in atlas.capabilities
         }
         self.actions = tuple(
-            CompiledAction(atlas.atlas_id, action, self._capabilities_of(action)) for action in atlas.actions
+            CompiledAction(atlas.atlas_id, action, self._capabilities_of(action), self.lineage)
+            for action in atlas.actions
         )
         self.policies = by_priority(CompiledPolicy(atlas.atlas_id, policy) for policy in atlas.policies)
         self.windowed_policies = tuple(

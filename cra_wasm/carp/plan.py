@@ -144,7 +144,7 @@ class Plan:
         return decide(compiled.subject, policies, self.facts, exhausted, approved=approved)
 
     def limits_on(self, compiled: CompiledAction) -> list[Limit]:
-        """Return the rate limits that a call of this action takes from, then the budgets: the verdict's order."""
+        """Return the rate limits that a call takes from, then the budgets: the order of the verdict."""
         found = [compiled.subject.own_limit] if compiled.subject.own_limit else []
         for policy in self._atlases[compiled.atlas_id].policies:
             if policy.limit is not None and policy.restricts(compiled.subject, self.facts):

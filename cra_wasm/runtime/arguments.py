@@ -17,6 +17,9 @@ from ..model.limits import (
 )
 from ..trace.canonical import canonical_json
 
+RUNTIME_AGENT_ID: Final = "cra-runtime"
+"""Who the session of the events outside any session belongs to."""
+
 _EVENT_TYPE: Final = re.compile(r"[a-z]+(\.[a-z_]+)+")
 _RESERVED: Final = (
     "session.",
@@ -58,7 +61,11 @@ def check_goal(goal: object) -> str:
 
 
 def check_agent_id(agent_id: object) -> str:
-    """Return the agent's id, or raise InvalidInput `invalid_agent_id`."""
+    """Return the agent's id, or raise InvalidInput `invalid_agent_id`; the runtime's own is not to be had."""
+    if agent_id == RUNTIME_AGENT_ID:
+        raise InvalidInput(
+            "invalid_agent_id", f"`{RUNTIME_AGENT_ID}` is the runtime itself", pointer="/requester/agent_id"
+        )
     return check_text(
         agent_id, code="invalid_agent_id", pointer="/requester/agent_id", max_chars=MAX_AGENT_ID_CHARS
     )

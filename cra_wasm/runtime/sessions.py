@@ -10,13 +10,13 @@ from ..errors import CRAError, InvalidState, Json, NotFound
 from ..model.ids import parse_uuid, uuid_text
 from ..trace.canonical import canonical_json
 from ..trace.raw import FIRST_EVENT_OFFSET, RawEvent, as_given
+from .arguments import RUNTIME_AGENT_ID
 from .recorder import Moment, Recorder
 from .session import Remembered, Session
 
 RESOLUTIONS_IN_ALL: Final = 65_536
 _FORGET_AT_ONCE: Final = RESOLUTIONS_IN_ALL // 16
 ENDED_SESSIONS_KNOWN: Final = 1024
-RUNTIME_AGENT_ID: Final = "cra-runtime"
 _NS_PER_MS: Final = 1_000_000
 
 

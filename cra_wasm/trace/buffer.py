@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +16,10 @@ DEFAULT_CAPACITY: Final = 65_536
 
 MAX_IN_FLIGHT: Final = 2
 """Batches drained and not acknowledged; one is hashed while the other is being stored."""
+
+
+WAKE_EVENTS: Final = 500
+"""So many pending events do not wait for the consumer's next interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +96,7 @@ class TraceRingBuffer:
         self._acknowledged = 0
         self._refused = 0
         self._consumer: str | None = None
+        self._wake: Callable[[], None] = _sleep_on
 
     def check_room(self, count: int) -> None:
         """Refuse a call whose events would not fit.
@@ -100,9 +106,12 @@ class TraceRingBuffer:
         """
         if self._pending + self._in_flight_events + self._reserved + count > self._capacity:
             self._refused += count
+            remedy = "drain and acknowledge, then retry"
+            if count > self._capacity:
+                remedy = "make the resolver with a larger capacity, or resolve fewer actions at once"
             raise BufferFull(
                 "buffer_full",
-                f"the trace buffer has no room for {count} more events: drain and acknowledge, then retry",
+                f"the trace buffer has no room for {count} more events: {remedy}",
                 capacity=self._capacity,
                 pending=self._pending,
                 in_flight=self._in_flight_events,
@@ -127,6 +136,8 @@ class TraceRingBuffer:
             self._records.append(record)
             self._pending += record.count
             self._pushed += record.count
+            if self._pending >= WAKE_EVENTS:
+                self._wake()
 
     def reserve(self, count: int) -> None:
         """Keep room for events to come, so that what is about to happen can be recorded.
@@ -143,8 +154,11 @@ class TraceRingBuffer:
         with self._lock:
             self._reserved -= count
 
-    def claim(self, consumer: str) -> None:
+    def claim(self, consumer: str, wake: Callable[[], None] | None = None) -> None:
         """Become the buffer's consumer; the same name may claim again.
+
+        Args:
+            wake: called by each push while WAKE_EVENTS or more are pending; it must return at once.
 
         Raises:
             InvalidState: `buffer_consumed` when another one drains it.
@@ -156,6 +170,7 @@ class TraceRingBuffer:
                     f"`{self._consumer}` drains this buffer already: a buffer has one consumer",
                 )
             self._consumer = consumer
+            self._wake = wake or _sleep_on
 
     def drain(self, max_events: int) -> Batch:
         """Take up to `max_events` new events out as one batch; a large record may be split.
@@ -235,6 +250,10 @@ class TraceRingBuffer:
         self._drained_of_first = start
         self._pending -= batch.count
         return batch
+
+
+def _sleep_on() -> None:
+    """Wake nobody: the consumer comes by itself."""
 
 
 def _batch_of(batch_id: int, taken: dict[str, tuple[int, list[str]]]) -> Batch:

@@ -48,7 +48,6 @@ class TraceProcessor:
         drive: Drive | None = None,
         interval_ms: int = DEFAULT_INTERVAL_MS,
     ) -> None:
-        buffer.claim(f"TraceProcessor {next(_numbers)}")
         self._buffer = buffer
         self._writer = ChainWriter(storage)
         self._drive = drive
@@ -60,6 +59,7 @@ class TraceProcessor:
         self._failures_in_a_row = 0
         self._last_error: CRAError | None = None
         self._steps_to_skip = 0
+        buffer.claim(f"TraceProcessor {next(_numbers)}", self.wake)
 
     def start(self) -> ProcessorHandle:
         """Begin to drain in the background and return the handle.
@@ -94,8 +94,8 @@ class TraceProcessor:
             return stored
 
     def wake(self) -> None:
-        """Ask the background for a step now."""
-        if self._drive is not None:
+        """Ask the background for a step now; while the storage fails, it comes at its own pace."""
+        if self._drive is not None and not self._failures_in_a_row:
             self._drive.wake()
 
     def statistics(self) -> ProcessorStats:

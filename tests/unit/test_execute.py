@@ -212,7 +212,7 @@ def test_an_action_without_an_executor_is_refused(new_rig: Callable[..., Any]) -
     assert refusal(rig, InvalidState, call).code == "no_executor"
 
 
-def test_a_resolution_runs_nothing_of_an_atlas_that_was_unloaded_or_replaced(
+def test_a_resolution_keeps_the_atlas_that_it_saw_until_that_one_is_unloaded(
     rig: Any, shop: dict[str, Any]
 ) -> None:
     resolution = rig.resolve()
@@ -225,6 +225,9 @@ def test_a_resolution_runs_nothing_of_an_atlas_that_was_unloaded_or_replaced(
     resolution = rig.resolve()
     shop["policies"] = []
     rig.resolver.load_atlas(shop)
+    assert call().status == "success"
+    assert rig.resolve().allowed_actions == ()
+    rig.resolver.unload_atlas("test.shop")
     assert refusal(rig, InvalidState, call).code == "atlas_unloaded"
 
 

@@ -323,3 +323,9 @@ def test_another_way_of_tracing_is_refused(tracing: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         Resolver(tracing=tracing)
     assert caught.value.code == "invalid_tracing"
+
+
+def test_no_agent_can_pose_as_the_runtime(rig: Any) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        rig.resolver.create_session("cra-runtime", "goal")
+    assert caught.value.code == "invalid_agent_id"
