@@ -39,7 +39,8 @@ def keywords(inner: st.SearchStrategy[Any]) -> dict[str, st.SearchStrategy[Any]]
         "pattern": PATTERNS,
         "uniqueItems": st.booleans(),
         "properties": st.dictionaries(NAMES, inner, max_size=2),
-        "patternProperties": st.dictionaries(PATTERNS, inner, max_size=2),
+        # Not the empty pattern: jsonschema takes it for no pattern where it works out additionalProperties.
+        "patternProperties": st.dictionaries(PATTERNS.filter(bool), inner, max_size=2),
         "required": st.lists(NAMES, max_size=2, unique=True),
         "dependentRequired": st.dictionaries(NAMES, st.lists(NAMES, max_size=2, unique=True), max_size=2),
         "$ref": REFERENCES,
