@@ -41,7 +41,11 @@ def documented_codes() -> set[str]:
 
 
 RAISED_CODES = sorted(
-    {code for path in (ROOT / "cra_wasm").rglob("*.py") for code in codes_in(path.read_text(encoding="utf-8"))}
+    {
+        code
+        for path in (ROOT / "cra_wasm").rglob("*.py")
+        for code in codes_in(path.read_text(encoding="utf-8"))
+    }
 )
 
 

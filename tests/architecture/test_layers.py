@@ -62,7 +62,9 @@ def project_parts(path: Path, source: str | None = None) -> set[str]:
     return parts - {part_of(path)}
 
 
-SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE)
+SOURCES = sorted(
+    path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE
+)
 
 
 def test_there_are_sources_to_check() -> None:
