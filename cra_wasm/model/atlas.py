@@ -224,6 +224,8 @@ class Policy(Strict):
         foreign = sorted(given - _PARAMETERS_OF[self.type])
         if foreign:
             raise ValueError(f"a {self.type} policy has no parameter `{foreign[0]}`")
+        # A null sets no limit: it is as good as absent where one is needed.
+        given = {name for name in given if getattr(self.parameters, name) is not None}
         if self.type == "rate_limit" and not {"max_calls", "window_seconds"} <= given:
             raise ValueError("a rate_limit policy needs `max_calls` and `window_seconds`")
         if self.type == "budget":

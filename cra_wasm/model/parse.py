@@ -30,9 +30,11 @@ class _DuplicateKey(ValueError):
 def _without_duplicates(members: list[tuple[str, Json]]) -> dict[str, Json]:
     found = dict(members)
     if len(found) != len(members):
-        names = [name for name, _ in members]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _DuplicateKey(twice)
+        seen: set[str] = set()
+        for name, _ in members:
+            if name in seen:
+                raise _DuplicateKey(name)
+            seen.add(name)
     return found
 
 
@@ -124,11 +126,15 @@ def parse_model(model: type[Model], source: str | bytes | dict[str, Json], *, co
 def findings_of(error: ValidationError) -> list[dict[str, Json]]:
     """Return pydantic's errors as findings, in document order."""
     found = []
-    for item in error.errors(include_url=False, include_context=False, include_input=False):
+    for item in error.errors(include_url=False, include_context=False):
         message = item["msg"].removeprefix("Value error, ")
+        path = item["loc"]
+        if path[-1:] == ("[key]",) and item["input"] == path[-2]:
+            # pydantic's mark for a bad member name; JSON Pointer has none, so the member is the culprit.
+            path = path[:-1]
         found.append(
             {
-                "pointer": pointer_of(item["loc"]),
+                "pointer": pointer_of(path),
                 "code": item["type"],
                 "message": message[:1].lower() + message[1:],
             }
