@@ -40,15 +40,20 @@ def read_file(path: Path) -> bytes:
         NotFound: `file_not_found` when there is no readable file at `path`.
         InvalidInput: `invalid_atlas` when it is larger than 16 MiB or a folder.
     """
-    if path.is_dir():
-        raise InvalidInput(
-            INVALID_ATLAS, f"`{path}` is a folder: give one JSON file; packages are not built yet", pointer=""
-        )
     try:
+        if path.is_dir():
+            raise InvalidInput(
+                INVALID_ATLAS,
+                f"`{path}` is a folder: give one JSON file; packages are not built yet",
+                pointer="",
+            )
         with path.open("rb") as file:
             content = file.read(MAX_TEXT_BYTES + 1)
-    except OSError as error:
-        raise NotFound("file_not_found", f"cannot read `{path}`: {error.strerror}") from None
+    except InvalidInput:
+        raise
+    except (OSError, ValueError) as error:
+        # ValueError: a path with a NUL.
+        raise NotFound("file_not_found", f"cannot read `{str(path)[:300]}`: {error}"[:600]) from None
     if len(content) > MAX_TEXT_BYTES:
         raise InvalidInput(INVALID_ATLAS, f"`{path}` is larger than {MAX_TEXT_BYTES} bytes", pointer="")
     return content
