@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1)
 _last_second: tuple[int, str] = (0, "1970-01-01T00:00:00")
@@ -21,5 +21,7 @@ def timestamp_text(wall_ns: int) -> str:
 
 def parse_timestamp_ns(text: str) -> int:
     """Return the nanoseconds of an RFC 3339 time with a zone; fractions below a microsecond are cut."""
-    moment = datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None)
-    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+    moment = datetime.fromisoformat(text)
+    # Not astimezone(UTC): in the first and last hours of the calendar that overflows.
+    since = moment.replace(tzinfo=None) - _EPOCH - (moment.utcoffset() or timedelta())
+    return since // timedelta(microseconds=1) * 1000
