@@ -58,7 +58,7 @@ class CompiledBlock:
 
     def comes_anyway(self, action_ids: Iterable[str], hints: frozenset[str]) -> bool:
         """Whether it comes whatever the goal says."""
-        if not self.phrases and self.injects is None:
+        if not self.block.keywords and self.injects is None:
             return True
         if hints and (self.block.context_id in hints or not hints.isdisjoint(self.block.keywords)):
             return True
