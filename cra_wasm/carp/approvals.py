@@ -93,6 +93,10 @@ class Approvals:
         """Take a request in, once; `check_room` came first."""
         if approval.approval_id in self._by_id:
             return
+        before = self.of_call(approval.session_id, approval.action_id, approval.parameters_hash)
+        if before is not None and before.state == "granted":
+            # Nobody asks again while a grant can be used, so this one is over.
+            before.state = "expired"
         self._by_id[approval.approval_id] = approval
         self._by_call[(approval.session_id, approval.action_id, approval.parameters_hash)] = approval
         self._per_session.setdefault(approval.session_id, []).append(approval.approval_id)
