@@ -12,21 +12,20 @@ from ..errors import Json
 from .atlas import AtlasId, CapabilityId, Strict, Tier
 from .limits import MAX_AGENT_ID_CHARS, MAX_GOAL_CHARS, MAX_HINTS, MAX_REQUIRED_CAPABILITIES
 
-
 _MAX_TIMESTAMP_CHARS: Final = 64
 
 # RFC 3339, of which datetime reads a superset that grows with Python's version (week dates, 24:00, `+01`).
 _RFC_3339: Final = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})",
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt]([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})",
     re.ASCII,
 )
 
 
 def _has_zone(text: str) -> str:
-    """Refuse a timestamp that is not RFC 3339 with a zone; letters are upper-case, and no second is a 60th."""
+    """Refuse a timestamp that is not RFC 3339 with a zone. No second is a 60th."""
     if len(text) > _MAX_TIMESTAMP_CHARS or not _RFC_3339.fullmatch(text):
         raise ValueError("must be an RFC 3339 date and time with a zone")
-    datetime.fromisoformat(text)
+    datetime.fromisoformat(text.upper())
     return text
 
 

@@ -21,7 +21,7 @@ def timestamp_text(wall_ns: int) -> str:
 
 def parse_timestamp_ns(text: str) -> int:
     """Return the nanoseconds of an RFC 3339 time with a zone; fractions below a microsecond are cut."""
-    moment = datetime.fromisoformat(text)
+    moment = datetime.fromisoformat(text.upper())
     # Not astimezone(UTC): in the first and last hours of the calendar that overflows.
     since = moment.replace(tzinfo=None) - _EPOCH - (moment.utcoffset() or timedelta())
     return since // timedelta(microseconds=1) * 1000
