@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from . import __version__
 from .errors import CRAError, Json
@@ -17,6 +18,18 @@ from .serve import serve_directory
 from .trace.verify import VerifyResult, verify_file
 
 YES, NO, COULD_NOT = 0, 1, 2
+
+_ERRORS: Final = {
+    "bad_field": "the line is not, byte for byte, an event (a changed byte, CRLF, a torn or an empty line)",
+    "duplicate_key": "a member stands twice in one object",
+    "bad_genesis": "the file is empty, or does not begin with the first event of a session",
+    "sequence_gap": "an event is missing before it, or it stands in the wrong place",
+    "chain_broken": "it does not continue the event before it",
+    "hash_mismatch": "its content is not what was hashed",
+}
+_WARNINGS: Final = {
+    "truncated": "no session.ended: the session is still open, or its end was cut off",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,16 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.json:
             _print_json({"error": error.to_dict()})
         else:
-            pointer = error.details.get("pointer")
-            print(f"cra-wasm: {error}{f' (at {pointer})' if pointer else ''}", file=sys.stderr)
-            for finding in error.details.get("findings", [])[1:]:
-                print(f"  {finding['pointer']}: {finding['message']}", file=sys.stderr)
+            _print_error(error)
         return COULD_NOT
     except KeyboardInterrupt:
         return COULD_NOT
-    except (
-        OSError
-    ) as error:  # the reader of our output went away, ...; Python's own exit status would say "no"
+    except OSError as error:  # the reader of our output went away; Python's own exit status would say "no"
         print(f"cra-wasm: {error.strerror or type(error).__name__}", file=sys.stderr)
         return COULD_NOT
 
@@ -81,7 +89,11 @@ def _parser() -> argparse.ArgumentParser:
 def _resolve(arguments: argparse.Namespace) -> int:
     resolver = Resolver()
     for path in arguments.atlases:
-        resolver.load_atlas(path)
+        try:
+            resolver.load_atlas(path)
+        except CRAError as error:
+            error.details["file"] = str(path)
+            raise
     session_id = resolver.create_session(arguments.agent, arguments.goal)
     resolution = resolver.resolve(
         session_id,
@@ -100,7 +112,7 @@ def _resolve(arguments: argparse.Namespace) -> int:
         print(f"{resolution.decision.type}: {len(resolution.allowed_actions)} of {len(told)} actions allowed")
         width = max((len(one["action_id"]) for one in told), default=0)
         for one in told:
-            why = f"  {one['reason']}" if one["reason"] else ""
+            why = f"  {_shown(one['reason'])}" if one["reason"] else ""
             print(f"  {one['result']:<5}  {one['action_id']:<{width}}  by {one['policy_id']}{why}")
         for block in resolution.context_blocks:
             print(f"  know   {block.block_id}")
@@ -121,10 +133,11 @@ def _verify(arguments: argparse.Namespace) -> int:
     elif result.valid:
         print(f"valid: {result.events} events, head {result.head}")
     else:
-        print(f"not valid: {result.error} at event {result.error_at}")
+        where = f"event {result.error_at} (line {(result.error_at or 0) + 1})"
+        print(f"not valid: {result.error} at {where}: {_ERRORS[result.error or '']}")
     if not arguments.json:
         for warning in result.warnings:
-            print(f"warning: {warning}")
+            print(f"warning: {warning}: {_WARNINGS[warning]}")
     return YES if result.valid else NO
 
 
@@ -141,6 +154,24 @@ def _serve(arguments: argparse.Namespace) -> int:
         except KeyboardInterrupt:  # the way to end it
             return YES
     return YES
+
+
+def _print_error(error: CRAError) -> None:
+    """Tell an error on stderr: the file if there is one, what is wrong, and all other findings."""
+    file = error.details.get("file")
+    findings = error.details.get("findings", [])
+    print(f"cra-wasm: {_shown(f'{file}: ' if file else '')}{_shown(str(error))}", file=sys.stderr)
+    for finding in findings[1:]:
+        print(
+            f"  {_shown(finding['pointer'] or 'the document')}: {_shown(finding['message'])}", file=sys.stderr
+        )
+    if error.code == "cannot_listen":
+        print("  choose another port with --port NUMBER", file=sys.stderr)
+
+
+def _shown(text: str) -> str:
+    """Return foreign text without what a terminal would obey."""
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
 def _print_json(value: Json) -> None:

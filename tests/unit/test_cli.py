@@ -211,7 +211,7 @@ def test_a_lost_or_swapped_event_is_found(
         result = printed(capsys)
         assert (result["error"], result["error_at"]) == (error, error_at)
     assert main(["verify", str(path)]) == 1
-    assert capsys.readouterr().out == "not valid: bad_genesis at event 0\n"
+    assert capsys.readouterr().out.startswith("not valid: bad_genesis at event 0 (line 1): ")
 
 
 def test_a_trace_without_its_end_is_valid_with_a_warning(
@@ -222,7 +222,32 @@ def test_a_trace_without_its_end_is_valid_with_a_warning(
     assert main(["verify", str(path), "--json"]) == 0
     assert printed(capsys)["warnings"] == ["truncated"]
     assert main(["verify", str(path)]) == 0
-    assert capsys.readouterr().out.splitlines()[1] == "warning: truncated"
+    assert capsys.readouterr().out.splitlines()[1].startswith("warning: truncated: ")
+
+
+def test_what_an_atlas_says_cannot_command_the_terminal(
+    shop: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop["policies"].append(
+        {"policy_id": "loud", "type": "deny", "priority": 9, "parameters": {"reason": "\x1b[31mred\x07"}}
+    )
+    path = tmp_path / "loud.json"
+    path.write_text(json.dumps(shop))
+    assert main(["resolve", str(path), "--goal", "anything"]) == 1
+    told = capsys.readouterr().out
+    assert "\x1b" not in told and "\x07" not in told
+    assert "[31mred" in told
+
+
+def test_an_error_in_one_of_several_atlases_names_the_file(
+    shop: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, broken = tmp_path / "good.json", tmp_path / "broken.json"
+    good.write_text(json.dumps(shop))
+    broken.write_text("{")
+    assert main(["resolve", str(good), str(broken), "--goal", "anything", "--json"]) == 2
+    error = printed(capsys)["error"]
+    assert (error["code"], error["details"]["file"]) == ("invalid_atlas", str(broken))
 
 
 def test_a_trace_that_cannot_be_read_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
