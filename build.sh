@@ -31,18 +31,20 @@ step() {
 }
 
 find_python() {
-  local candidate
+  local candidate found
   for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
     if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' >/dev/null 2>&1; then
       PYTHON=$candidate; return
     fi
   done
-  stop "no Python 3.11 to 3.14 found" "install one (Debian: apt-get install python3 python3-venv; macOS: brew install python)"
+  found=$(python3 -V 2>&1) || found="no python3"
+  stop "Python 3.11 to 3.14 is needed, found $found" "install one (Debian: apt-get install python3 python3-venv; macOS: brew install python)"
 }
 
 check_node() {
   node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' \
-    2>/dev/null || stop "no Node 20.19 or newer found" "install one (macOS: brew install node; Debian 13: apt-get install nodejs npm)"
+    2>/dev/null || stop "Node 20.19 or newer is needed, found $(node -v 2>/dev/null || echo none)" "install one (macOS: brew install node; Debian 13: apt-get install nodejs npm)"
+  npm -v >/dev/null 2>&1 || stop "npm is needed, found none" "install it (Debian: apt-get install npm); other installs of Node have it"
 }
 
 # A step that ran with the same inputs before is not run again. (`set -e` is off inside a step: hence the `|| return`.)
@@ -78,7 +80,9 @@ setup() {
 site() { setup; step "site" $VENV/python web/build/site.py; }
 
 demo() {
-  case "${1:-}" in --once | --port | "") ;; *) stop "demo does not know '$1'" "say --once, or --port NUMBER" ;; esac
+  local known=no
+  case "$#:${1:-}" in 0: | 1:--once) known=yes ;; 2:--port) case "$2" in *[!0-9]* | "") ;; *) known=yes ;; esac ;; esac
+  [ $known = yes ] || stop "demo does not know '$*'" "say --once, or --port NUMBER, or nothing"
   site
   step "demo in Node" node examples/node/demo.mjs demo.trace.jsonl
   step "verify what it wrote" $VENV/cra-wasm verify demo.trace.jsonl
@@ -86,6 +90,9 @@ demo() {
 }
 
 command=${1:-}; [ $# -eq 0 ] || shift
+case "$command" in
+  setup | wheel | site | check | bench | clean) [ $# -eq 0 ] || stop "$command takes no arguments, got '$*'" "leave them out" ;;
+esac
 case "$command" in
   setup) setup ;;
   wheel) setup; ls -l dist/*.whl ;;
@@ -95,7 +102,7 @@ case "$command" in
   demo) demo "$@" ;;
   serve) site; exec $VENV/cra-wasm serve --dir dist/site "$@" ;;
   bench) echo "build.sh: bench is not built yet; there is nothing to measure with" >&2; exit 2 ;;
-  clean) rm -rf .build .venv dist web/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis ;;
+  clean) rm -rf demo.trace.jsonl .build .venv dist web/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis ;;
   "" | help | -h | --help) usage ;;
-  *) usage >&2; stop "no such command: $command" "choose one of the above" ;;
+  *) stop "no such command: $command" "./build.sh lists the commands" ;;
 esac

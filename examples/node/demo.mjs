@@ -79,7 +79,7 @@ async function run(cra, tracePath) {
   await writeFile(tracePath, await cra.exportJsonl(sessionId));
   console.log(`\nRecord    ${record.events} events, hash chain verified`);
   console.log(`Head      ${record.head}`);
-  console.log(`Written   ${tracePath}   (check it: cra-wasm verify ${tracePath})`);
+  console.log(`Written   ${tracePath}   (check it: .venv/bin/cra-wasm verify ${tracePath})`);
 }
 
 const tracePath = process.argv[2] ?? "demo.trace.jsonl";

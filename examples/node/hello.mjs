@@ -7,5 +7,6 @@ await cra.loadAtlas(await readFile(new URL("../atlases/customer-support.atlas.js
 const sessionId = await cra.createSession({ agentId: "hello-agent", goal: "Help the customer of order 1234" });
 const { decision, denied_actions: denied } = await cra.resolve({ sessionId, goal: "Refund order 1234" });
 console.log(decision.type, denied.map((action) => `${action.action_id}: ${action.reason}`));
+await cra.endSession(sessionId);
 console.log(await cra.verify(sessionId));
 await cra.close();
