@@ -70,9 +70,10 @@ def run(executor: Executor, parameters: dict[str, Json], names: dict[str, Json])
     """
     try:
         result = executor.call(parameters, names)
+        is_awaitable = inspect.isawaitable(result)
     except Exception as error:
         raise _failure(error) from error
-    if inspect.isawaitable(result):
+    if is_awaitable:
         if inspect.iscoroutine(result):
             result.close()
         raise ExecutionFailed("async_executor", "the executor returned an awaitable: use execute_async")

@@ -12,7 +12,7 @@ from ..platform.threads import new_lock
 from .raw import RawEvent
 
 DEFAULT_CAPACITY: Final = 65_536
-"""Events: about 40 MB of lines at worst, half a second of the fastest writer."""
+"""Events: some 40 MB of lines of usual length, half a second of the fastest writer."""
 
 MAX_IN_FLIGHT: Final = 2
 """Batches drained and not acknowledged; one is hashed while the other is being stored."""

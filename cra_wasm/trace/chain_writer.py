@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final, TypeAlias
 
 from ..errors import BackendFailure, CRAError, InvalidState
 from ..model.event import GENESIS_HASH, TraceEvent
@@ -11,6 +12,11 @@ from .buffer import Batch
 from .chain import event_hash
 from .raw import UNIT_SEPARATOR
 
+Group: TypeAlias = tuple[str, str, Sequence[str]]
+"""A session's id, its algorithm, and lines without their line feeds."""
+
+_OF_ONE_SESSION: Final = ("session_forked", "sequence_gap")
+
 
 class ChainWriter:
     """The one writer of a storage. It keeps each running session's head; numbers it never makes up."""
@@ -18,32 +24,64 @@ class ChainWriter:
     def __init__(self, storage: StorageBackend) -> None:
         self._storage = storage
         self._heads: dict[str, tuple[int, str]] = {}
+        self._stopped: dict[str, InvalidState] = {}
+        self.events_quarantined = 0
+        self.untold: list[InvalidState] = []
+        """Why sessions were stopped, until somebody is told."""
 
     def write_batch(self, batch: Batch) -> None:
         """Store a batch, all or nothing. One that is already stored changes nothing.
 
+        A session whose lines cannot join its chain stops here, the others go on: its events are counted, and
+        why stands in `untold`. Nothing of it is stored any more: it would join another's chain.
+
         Raises:
-            InvalidState: `session_forked` or `sequence_gap`.
             BackendFailure: nothing of the batch was stored.
         """
-        groups = []
+        groups: list[Group] = []
         for group in batch.groups:
             text = batch.data[group.offset : group.offset + group.length].decode()
             groups.append((group.session_id, group.algorithm, text.split("\n")[:-1]))
-        self._write(groups)
+        running = [group for group in groups if group[0] not in self._stopped]
+        quarantined = sum(len(lines) for session_id, _, lines in groups if session_id in self._stopped)
+        try:
+            self._write(running)
+        except InvalidState as error:
+            if error.code not in _OF_ONE_SESSION:
+                raise
+            quarantined += sum(map(self._write_or_stop, running))
+        self.events_quarantined += quarantined
+
+    def _write_or_stop(self, group: Group) -> int:
+        """Store one session's lines, or stop the session; return how many lines were not stored."""
+        try:
+            self._write([group])
+        except InvalidState as error:
+            if error.code not in _OF_ONE_SESSION:
+                raise
+            error.details["session_id"] = group[0]
+            self._stopped[group[0]] = error
+            self.untold.append(error)
+            return len(group[2])
+        return 0
 
     def write_lines(self, session_id: str, algorithm: str, lines: Sequence[str]) -> None:
-        """Store the lines of one record; raises as `write_batch`."""
+        """Store the lines of one record.
+
+        Raises:
+            InvalidState: `session_forked` or `sequence_gap`.
+            BackendFailure: nothing was stored.
+        """
         self._write([(session_id, algorithm, [line[:-1] for line in lines])])
 
-    def _write(self, groups: Sequence[tuple[str, str, Sequence[str]]]) -> None:
+    def _write(self, groups: Sequence[Group]) -> None:
         events: list[TraceEvent] = []
         heads: dict[str, tuple[int, str]] = {}
-        for session_id, algorithm, lines in groups:
-            head = self._heads.get(session_id) or self._stored_head(session_id)
-            new, heads[session_id] = self._chain(session_id, algorithm, lines, head)
-            events.extend(new)
         try:
+            for session_id, algorithm, lines in groups:
+                head = self._heads.get(session_id) or self._stored_head(session_id)
+                new, heads[session_id] = self._chain(session_id, algorithm, lines, head)
+                events.extend(new)
             self._storage.store_events(events)
         except CRAError:
             raise

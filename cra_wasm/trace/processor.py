@@ -25,6 +25,7 @@ class ProcessorStats:
 
     batches_stored: int
     events_stored: int
+    events_quarantined: int
     failures: int
     last_error: str | None
 
@@ -80,7 +81,18 @@ class TraceProcessor:
 
         Raises:
             CRAError: the storage's; the batch stays in flight and is tried again next time.
+            InvalidState: `session_forked` or `sequence_gap`, once for a session that another writer stopped;
+                all else was stored.
         """
+        with self._lock:
+            stored = self._store_all()
+            untold, self._writer.untold = self._writer.untold, []
+        if untold:
+            untold[0].details["sessions"] = [error.details["session_id"] for error in untold]
+            raise untold[0]
+        return stored
+
+    def _store_all(self) -> int:
         with self._lock:
             stored = 0
             target = self._buffer.buffer_stats().pushed
@@ -103,6 +115,7 @@ class TraceProcessor:
         return ProcessorStats(
             batches_stored=self._batches,
             events_stored=self._events,
+            events_quarantined=self._writer.events_quarantined,
             failures=self._failures,
             last_error=None if self._last_error is None else self._last_error.code,
         )
@@ -113,11 +126,12 @@ class TraceProcessor:
             self._steps_to_skip -= 1
             return
         try:
-            self.flush()
+            self._store_all()
         except CRAError:
             self._steps_to_skip = min(2 ** min(self._failures_in_a_row, 3), _BACK_OFF_STEPS)
 
     def _store(self, batch: Batch) -> int:
+        quarantined = self._writer.events_quarantined
         try:
             self._writer.write_batch(batch)
         except CRAError as error:
@@ -129,8 +143,9 @@ class TraceProcessor:
         self._last_error = None
         self._failures_in_a_row = 0
         self._batches += 1
-        self._events += batch.count
-        return batch.count
+        stored = batch.count - (self._writer.events_quarantined - quarantined)
+        self._events += stored
+        return stored
 
 
 class ProcessorHandle:
