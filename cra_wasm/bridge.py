@@ -37,6 +37,7 @@ def attach(resolver: Resolver) -> None:
     stats = resolver.statistics()
     if stats.tracing != "deferred":
         raise InvalidInput("not_deferred", "attach a Resolver(tracing='deferred')", pointer="/resolver")
+    resolver.redeliver()  # InvalidState `buffer_consumed` when a storage of its own drains it
     if _resolver and _resolver[0] is not resolver:
         close()
     _resolver[:] = [resolver]

@@ -137,6 +137,7 @@ class Resolver:
             self._check_open()
             replaced = self._planner.catalogue.atlases.get(atlas.atlas_id)
             self._planner = self._planner.loading(CompiledAtlas(atlas, replaced))
+            self._ledger.look_again_at(atlas.atlas_id)
         return atlas
 
     def unload_atlas(self, atlas_id: str) -> None:
@@ -149,7 +150,10 @@ class Resolver:
         arguments.check_atlas_ids((atlas_id,))
         with self._lock:
             self._check_open()
+            before = self._planner.catalogue.atlases.get(atlas_id)
             self._planner = self._planner.unloading(atlas_id)
+            if before is not None:
+                self._approvals.forget_actions({one.action.action_id for one in before.actions})
             self._ledger.forget_atlas(atlas_id)
 
     def atlases(self) -> list[Atlas]:
@@ -313,8 +317,8 @@ class Resolver:
         with self._lock:
             try:
                 session = self._sessions.running(session_id)
-                wall_ns, elapsed_ns = self._recorder.times()
-                return session.find(resolution_id, elapsed_ns=elapsed_ns, wall_ns=wall_ns).explain()
+                _, elapsed_ns = self._recorder.times()
+                return session.find(resolution_id, elapsed_ns).explain()
             except _TOLD as error:
                 self._tell(session_id, error)
 
@@ -337,7 +341,8 @@ class Resolver:
         self._executors[action_id] = new_executor(function, with_call=with_call)
 
     def unregister_executor(self, action_id: str) -> bool:
-        """Remove an action's executor; False when it had none."""
+        """Remove an action's executor; False when it had none. Raises InvalidInput `invalid_action_id`."""
+        arguments.check_execution(action_id, None)
         return self._executors.pop(action_id, None) is not None
 
     def execute(
@@ -392,6 +397,7 @@ class Resolver:
         begun = self._begin(session_id, request, may_wait=True)
         if isinstance(begun, ExecuteResponse):
             return begun
+        self._make_durable(begun)
         try:
             result = await run_async(begun.executor, begun.parameters(), begun.names(), begun.timeout_seconds)
         except ExecutionFailed as failed:
@@ -405,7 +411,19 @@ class Resolver:
         begun = self._begin(session_id, request, may_wait=False)
         return self._run(begun) if isinstance(begun, Running) else begun
 
+    def _make_durable(self, begun: Running) -> None:
+        """Store what a high or critical action was approved by before it runs, or do not run it."""
+        if self._processor is None or begun.risk_tier not in ("high", "critical"):
+            return
+        try:
+            self._processor.flush()
+        except CRAError:
+            with self._lock:
+                self._execution.fail(begun, "not_durable", "its approval could not be stored: nothing ran")
+            raise
+
     def _run(self, begun: Running) -> ExecuteResponse:
+        self._make_durable(begun)
         try:
             result = run(begun.executor, begun.parameters(), begun.names())
         except ExecutionFailed as failed:
@@ -601,11 +619,10 @@ class Resolver:
         Running sessions are not ended: who started them says how they ended.
         """
         with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            self._sessions.end_runtime_session()
-            self._executors.clear()
+            if not self._closed:
+                self._closed = True
+                self._sessions.end_runtime_session()
+                self._executors.clear()
         if self._processor_handle is not None:
             self._processor_handle.shutdown()
 

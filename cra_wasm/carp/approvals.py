@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -71,7 +72,7 @@ class Approvals:
         """Return the newest request for exactly this call, whatever its state."""
         return self._by_call.get((session_id, action_id, parameters_hash))
 
-    def check_room(self, session_id: str) -> None:
+    def check_room(self, session_id: str, elapsed_ns: int) -> None:
         """Refuse a request too many, before anything is recorded.
 
         Raises:
@@ -80,7 +81,11 @@ class Approvals:
         known = self._per_session.get(session_id, [])
         if len(known) < APPROVALS_PER_SESSION:
             return
-        kept = [name for name in known if self._by_id[name].state in ("pending", "granted")]
+        kept = [
+            name
+            for name in known
+            if self._by_id[name].state == "pending" or self._by_id[name].is_usable(elapsed_ns)
+        ]
         for name in set(known) - set(kept):
             self._forget(name)
         self._per_session[session_id] = kept
@@ -128,6 +133,12 @@ class Approvals:
     def forget_session(self, session_id: str) -> None:
         """Drop what an ended session asked for."""
         for name in self._per_session.pop(session_id, []):
+            self._forget(name)
+
+    def forget_actions(self, action_ids: Set[str]) -> None:
+        """Drop what was asked for actions whose atlas has gone: another's policies did not ask for it."""
+        for name in [name for name, one in self._by_id.items() if one.action_id in action_ids]:
+            self._per_session[self._by_id[name].session_id].remove(name)
             self._forget(name)
 
     def _forget(self, approval_id: str) -> None:

@@ -103,7 +103,7 @@ class Catalogue:
         self.atlases = {compiled.atlas.atlas_id: compiled for compiled in atlases}
         conditions = [one for compiled in self.atlases.values() for one in compiled.conditions()]
         self.agent_globs = tuple(sorted({glob for one in conditions for glob in one.agents}))
-        self.context_keys = tuple(sorted({key for one in conditions for key in one.context_keys}))
+        self.context_globs = tuple(sorted({glob for one in conditions for glob in one.context_globs}))
 
     def loading(self, atlas: CompiledAtlas) -> Catalogue:
         """Return a catalogue with that atlas too; one with the same id is replaced in its place.

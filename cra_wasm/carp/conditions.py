@@ -52,9 +52,9 @@ class CompiledConditions:
         return self._conditions.agents or ()
 
     @property
-    def context_keys(self) -> tuple[str, ...]:
-        """The context members that are looked at."""
-        return tuple(self._context)
+    def context_globs(self) -> tuple[tuple[str, str], ...]:
+        """The context members that are looked at, each with a glob."""
+        return tuple((self._conditions.context_matches or {}).items())
 
     def hold(self, facts: Facts, *, tier: str, capabilities: frozenset[str]) -> Truth:
         """Tell whether all conditions hold for an action of that effective tier and those capabilities."""
@@ -104,6 +104,8 @@ def context_text(value: Json) -> str | None:
     """
     if isinstance(value, str):
         return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return str(int(value))  # 1.0 is the number 1, as the trace has it
     if isinstance(value, bool | int | float):
         return json.dumps(value)
     return None

@@ -211,6 +211,10 @@ class Ledger:
         """Drop the accounts of an ended session."""
         self._drop([account for account in self._taken if account[2] == f"session:{session_id}"])
 
+    def look_again_at(self, atlas_id: str) -> None:
+        """Count an atlas's accounts as full until they are looked at: its limits may be tighter now."""
+        self.full.update(account for account in self._taken if account[0] == atlas_id)
+
     def forget_atlas(self, atlas_id: str) -> None:
         """Drop the accounts of an atlas that was unloaded."""
         self._drop([account for account in self._taken if account[0] == atlas_id])

@@ -25,6 +25,15 @@ class Planner:
         self.catalogue = catalogue
         self._ttl_seconds = ttl_seconds
         self._agent_matchers: tuple[Matcher, ...] = tuple(map(compile_glob, catalogue.agent_globs))
+        self._context_matchers: tuple[tuple[str, Matcher], ...] = tuple(
+            (key, compile_glob(pattern)) for key, pattern in catalogue.context_globs
+        )
+        self._known_hints = frozenset(
+            hint
+            for compiled in catalogue.atlases.values()
+            for one in compiled.blocks
+            for hint in (one.block.context_id, *one.block.keywords)
+        )
         self._plans: dict[object, Plan] = {}
 
     def loading(self, atlas: CompiledAtlas) -> Planner:
@@ -56,11 +65,20 @@ class Planner:
         Raises:
             NotFound: `atlas_not_found` or `capability_not_found`.
         """
-        seen: tuple[str | None, ...] = ()
-        if self.catalogue.context_keys:
+        texts: dict[str, str | None] = {}
+        seen: tuple[bool | None, ...] = ()
+        if self._context_matchers:
             given = context or {}
-            seen = tuple([context_text(given.get(key)) for key in self.catalogue.context_keys])
-        key = (risk_tier, agent_facts, seen, required_capabilities, context_hints, atlas_ids)
+            texts = {key: context_text(given.get(key)) for key, _ in self._context_matchers}
+            # What the globs say, not the values: an agent must not choose how many plans there are.
+            seen = tuple(
+                [
+                    None if (text := texts[key]) is None else is_it(text)
+                    for key, is_it in self._context_matchers
+                ]
+            )
+        hints = self._known_hints.intersection(context_hints)  # what no block knows makes no plan of its own
+        key = (risk_tier, agent_facts, seen, required_capabilities, hints, atlas_ids)
         plan = self._plans.get(key)
         if plan is not None and (plan.valid_until_ns is None or wall_ns < plan.valid_until_ns):
             if wall_ns >= plan.facts.wall_ns or plan.valid_until_ns is None:
@@ -68,14 +86,14 @@ class Planner:
         facts = Facts(
             agent_id=agent_id,
             risk_tier=risk_tier,
-            context=dict(zip(self.catalogue.context_keys, seen, strict=True)) if seen else {},
+            context=texts,
             wall_ns=wall_ns,
         )
         plan = Plan(
             self.catalogue.chosen(atlas_ids),
             facts,
             required_capabilities,
-            frozenset(context_hints),
+            hints,
             self._ttl_seconds,
         )
         self._keep(key, plan)

@@ -67,6 +67,8 @@ def parse_json(text: str | bytes, *, code: str) -> Json:
     Raises:
         InvalidInput: with the given code; `line` and `column` where the text is broken.
     """
+    if not isinstance(text, str | bytes):
+        raise InvalidInput(code, "give JSON text", pointer="")
     if len(text) > MAX_TEXT_BYTES:
         raise InvalidInput(code, f"is larger than {MAX_TEXT_BYTES} bytes", pointer="")
     try:

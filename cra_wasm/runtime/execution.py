@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from ..carp.approvals import DEFAULT_EXPIRY_SECONDS, Approval, Approvals
+from ..carp.decision import higher_tier
 from ..carp.limits import Ledger
 from ..errors import InvalidInput, Json
 from ..model.ids import uuid_text
@@ -53,6 +55,7 @@ class Running:
     executor: Executor
     timeout_seconds: int
     request_span_id: int
+    risk_tier: str
 
     def parameters(self) -> dict[str, Json]:
         """Return the parameters that were hashed, as a dict of the executor's own."""
@@ -117,8 +120,9 @@ class Execution:
             "execution_id": running.names()["execution_id"],
             "result_hash": hash_text(text),
         }
+        answer = self._answer_and_keep(running, moment, "success", result=json.loads(text))
         self._end(running, moment, "action.executed", payload)
-        return self._answer_and_keep(running, moment, "success", result=json.loads(text))
+        return answer
 
     def fail(self, running: Running, code: str, message: str) -> ExecuteResponse:
         """Record that the executor failed: a code and a short message, nothing else of the exception."""
@@ -131,9 +135,10 @@ class Execution:
             "error_message": message,
             "execution_id": running.names()["execution_id"],
         }
-        self._end(running, moment, "action.failed", payload)
         error = {"code": code, "message": message, "details": {}}
-        return self._answer_and_keep(running, moment, "error", error=error)
+        answer = self._answer_and_keep(running, moment, "error", error=error)
+        self._end(running, moment, "action.failed", payload)
+        return answer
 
     def _approve(self, session: Session, call: HashedCall, moment: Moment, found: Cleared) -> Running:
         request = call.request
@@ -174,6 +179,7 @@ class Execution:
             executor=found.executor,
             timeout_seconds=found.action.action.timeout_seconds,
             request_span_id=raw.first_span_id,
+            risk_tier=higher_tier(found.action.action.risk_tier, found.remembered.plan.facts.risk_tier),
         )
 
     def _deny(self, session: Session, call: HashedCall, moment: Moment, found: Denial) -> ExecuteResponse:
@@ -205,7 +211,7 @@ class Execution:
         approval = found.approval
         texts = self._opening(session, call, moment)
         if approval is None:
-            self._approvals.check_room(session.session_id)
+            self._approvals.check_room(session.session_id, moment.elapsed_ns)
             approval = self._new_approval(session, call, moment, found)
             asked = {
                 "action_id": approval.action_id,
@@ -261,17 +267,19 @@ class Execution:
 
     def _end(self, running: Running, moment: Moment, event_type: str, payload: dict[str, Json]) -> None:
         running.session.calls_running -= 1
+        record = partial(
+            self._recorder.record,
+            running.session,
+            moment,
+            [_text(event_type, payload)],
+            trace_id=running.remembered.resolution.base_id,
+            parent_span_id=running.request_span_id,
+            reserved=1,
+        )
         try:
-            self._recorder.record(
-                running.session,
-                moment,
-                [_text(event_type, payload)],
-                trace_id=running.remembered.resolution.base_id,
-                parent_span_id=running.request_span_id,
-                reserved=1,
-            )
+            record()
         except BaseException:
-            self._recorder.tracer.release(1)
+            running.session.owed.append(record)  # it did run: nothing newer is recorded before its outcome
             raise
 
     def _answer_and_keep(

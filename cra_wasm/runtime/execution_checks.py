@@ -103,7 +103,7 @@ class ExecutionChecks:
             InvalidState: `resolution_expired`, `atlas_unloaded` or `no_executor`.
         """
         request = call.request
-        remembered = session.find(request.resolution_id, elapsed_ns=moment.elapsed_ns, wall_ns=moment.wall_ns)
+        remembered = session.find(request.resolution_id, moment.elapsed_ns)
         action, resolved = self._candidate(remembered, request.action_id)
         approval: Approval | None = None
         if resolved.awaits_approval:
@@ -111,18 +111,21 @@ class ExecutionChecks:
             if not verdict.allowed:
                 return Denial(remembered=remembered, verdict=verdict)
             check_parameters(action, call.parameters)
+            costs = self._costs(session, remembered, action, call.parameters, moment)
+            if isinstance(costs, Denial):
+                return costs  # nobody is asked for what could not run
             asked = self._approvals.of_call(session.session_id, request.action_id, call.parameters_hash)
             if asked is None or not asked.is_usable(moment.elapsed_ns):
                 waiting = asked if asked is not None and asked.state == "pending" else None
                 return NeedsApproval(remembered=remembered, action=action, verdict=resolved, approval=waiting)
             approval = asked
         elif not resolved.allowed:
-            return Denial(remembered=remembered, verdict=resolved)
+            return self._denial(session, remembered, action, resolved, moment)
         else:
             check_parameters(action, call.parameters)
-        costs = self._costs(session, remembered, action, call.parameters, moment)
-        if isinstance(costs, Denial):
-            return costs
+            costs = self._costs(session, remembered, action, call.parameters, moment)
+            if isinstance(costs, Denial):
+                return costs
         executor = self._executors.get(request.action_id)
         if executor is None:
             raise InvalidState(
@@ -146,10 +149,26 @@ class ExecutionChecks:
         if not self._is_loaded(action):
             raise InvalidState(
                 "atlas_unloaded",
-                f"atlas `{action.atlas_id}` was unloaded or replaced: resolve again",
+                f"atlas `{action.atlas_id}` was unloaded: resolve again",
                 pointer="/execution/resolution_id",
             )
         return action, remembered.variant.verdicts[index]
+
+    def _denial(
+        self,
+        session: Session,
+        remembered: Remembered,
+        action: CompiledAction,
+        verdict: Verdict,
+        moment: Moment,
+    ) -> Denial:
+        """Return the resolution's own denial, with the wait if a limit was full."""
+        for limit in remembered.plan.limits_on(action):
+            if limit.policy_id == verdict.policy_id:
+                account = limit.account(session.agent_id, session.session_id)
+                wait_ms = self._ledger.retry_after_ms(limit, account, moment.elapsed_ns)
+                return Denial(remembered=remembered, verdict=verdict, retry_after_ms=wait_ms or 0)
+        return Denial(remembered=remembered, verdict=verdict)
 
     def _costs(
         self,

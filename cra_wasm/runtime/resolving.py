@@ -97,8 +97,16 @@ class Resolving:
         session.next_sequence += count
         session.resolution_count += 1
         session.last_active_ns = moment.elapsed_ns
+        until = variant.expires_wall_ns
         self._sessions.remember(
             session,
-            Remembered(resolution, plan, variant, moment.elapsed_ns + self._ttl_ns, variant.expires_wall_ns),
+            Remembered(
+                resolution,
+                plan,
+                variant,
+                moment.elapsed_ns + self._ttl_ns,
+                # In elapsed time: a wall clock that steps back must not prolong it.
+                None if until is None else moment.elapsed_ns + until - moment.wall_ns,
+            ),
         )
         return resolution

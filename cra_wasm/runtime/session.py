@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,7 +27,7 @@ class Remembered:
     plan: Plan
     variant: Variant
     expires_elapsed_ns: int
-    expires_wall_ns: int | None
+    window_ends_elapsed_ns: int | None
 
     def explain(self) -> list[dict[str, Json]]:
         """Return which policy decided each candidate, in manifest order."""
@@ -68,6 +69,7 @@ class Session:
         "keyed_calls",
         "last_active_ns",
         "next_sequence",
+        "owed",
         "planner",
         "recent",
         "request_ids",
@@ -97,6 +99,8 @@ class Session:
         self.started_elapsed_ns = elapsed_ns
         self.last_active_ns = elapsed_ns
         self.next_sequence = 1
+        self.owed: list[Callable[[], object]] = []
+        """Outcomes of calls that the storage refused: recorded before anything newer."""
         self.resolution_count = 0
         self.action_count = 0
         self.calls_running = 0
@@ -132,7 +136,7 @@ class Session:
             forgotten_id = self.recent.popleft().resolution.base_id
             self.forgotten_before_id = max(self.forgotten_before_id, forgotten_id + 1)
 
-    def find(self, resolution_id: str, *, elapsed_ns: int, wall_ns: int) -> Remembered:
+    def find(self, resolution_id: str, elapsed_ns: int) -> Remembered:
         """Return a resolution of this session that may still be acted on.
 
         Raises:
@@ -146,13 +150,13 @@ class Session:
             if remembered.resolution.base_id == base_id:
                 break
         else:
-            if base_id < self.forgotten_before_id:
+            if 0 <= base_id < self.forgotten_before_id:
                 raise InvalidState("resolution_expired", "resolve again: it is too old", pointer=pointer)
             raise NotFound(
                 "resolution_not_found", f"no resolution `{resolution_id}` in this session", pointer=pointer
             )
-        until = remembered.expires_wall_ns
-        if elapsed_ns >= remembered.expires_elapsed_ns or (until is not None and wall_ns >= until):
+        until = remembered.window_ends_elapsed_ns
+        if elapsed_ns >= remembered.expires_elapsed_ns or (until is not None and elapsed_ns >= until):
             raise InvalidState("resolution_expired", "resolve again: its time is over", pointer=pointer)
         return remembered
 

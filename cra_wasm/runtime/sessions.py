@@ -78,6 +78,9 @@ class Sessions:
         """
         session = self._running.get(session_id) if type(session_id) is str else None
         if session is not None:
+            while session.owed:
+                session.owed[0]()
+                del session.owed[0]
             return session
         parse_uuid(session_id, pointer="/requester/session_id")
         if session_id in self._ended:

@@ -138,14 +138,14 @@ def test_a_session_full_of_open_requests_takes_no_more_until_one_is_decided(
     monkeypatch.setattr(approvals_module, "APPROVALS_PER_SESSION", 3)
     book = Approvals()
     for name in "abc":
-        book.check_room("s1")
+        book.check_room("s1", 0)
         book.keep(request(name, parameters_hash=name))
     with pytest.raises(InvalidState) as caught:
-        book.check_room("s1")
+        book.check_room("s1", 0)
     assert caught.value.code == "approvals_full"
-    book.check_room("s2")
+    book.check_room("s2", 0)
     book.find_pending("b").state = "refused"
-    book.check_room("s1")
+    book.check_room("s1", 0)
     assert [one.approval_id for one in book.list()] == ["a", "c"]
     assert book.of_call("s1", "a.b", "b") is None
 
@@ -155,7 +155,7 @@ def test_making_room_keeps_the_newest_request_of_a_call(monkeypatch: pytest.Monk
     book, old, new = Approvals(), request("old", state="used"), request("new")
     book.keep(old)
     book.keep(new)
-    book.check_room("s1")
+    book.check_room("s1", 0)
     assert book.of_call("s1", "a.b", "h") is new
     assert book.list() == [new]
 

@@ -252,7 +252,7 @@ def test_the_number_of_variants_is_bounded_and_dropping_them_changes_no_answer(
 def test_unloading_takes_actions_policies_context_and_capabilities_along() -> None:
     planner = planner_of(FULL, OTHER).unloading("com.example.shop")
     assert shown(plan_with(planner, **USUAL)) == shown(plan_with(planner_of(OTHER), **USUAL))
-    assert planner.catalogue.context_keys == planner.catalogue.agent_globs == ()
+    assert planner.catalogue.context_globs == planner.catalogue.agent_globs == ()
     with pytest.raises(NotFound):
         plan_with(planner, required_capabilities=("orders",))
 
