@@ -52,7 +52,8 @@ def test_an_allowed_call_runs_and_the_trace_grows_by_it(workbench: Workbench) ->
 def test_a_denied_action_cannot_be_executed(workbench: Workbench) -> None:
     workbench.load_example()
     workbench.resolve()
-    workbench.call("Try anyway customer.delete")
+    workbench.page.get_by_role("button", name="Try anyway customer.delete").click()
+    workbench.page.get_by_role("button", name="Try it: the policy decides").click()
     workbench.expect_event("action.denied", "customer.delete")
     expect(workbench.actions.get_by_text("success", exact=True)).to_have_count(0)
     assert workbench.events.filter(has_text="action.executed").count() == 0
@@ -62,12 +63,23 @@ def test_a_denied_action_cannot_be_executed(workbench: Workbench) -> None:
 def test_a_granted_approval_lets_the_same_call_run(workbench: Workbench) -> None:
     workbench.load_example()
     workbench.resolve()
-    workbench.call("Ask refund.create")
+    workbench.page.get_by_role("button", name="Ask refund.create").click()
+    form = workbench.page.get_by_role("form", name="Call refund.create")
+    ask = form.get_by_role("button", name="Ask for approval")
+    run = form.get_by_role("button", name="Run with the simulated executor")
+    ask.click()
     expect(workbench.answer).to_contain_text("pending approval")
     workbench.page.get_by_role("button", name="Grant approval").click()
     expect(workbench.answer).to_contain_text("Run the same call again")
-    workbench.page.get_by_role("button", name="Run with the simulated executor").click()
+    # The grant holds for these parameters only, and for one call.
+    parameters = workbench.page.get_by_label("Parameters (JSON)")
+    granted = parameters.input_value()
+    parameters.fill("{}")
+    expect(ask).to_be_visible()
+    parameters.fill(granted)
+    run.click()
     expect(workbench.answer).to_contain_text("success")
+    expect(ask).to_be_visible()
     for event_type in ("approval.requested", "approval.granted", "action.executed"):
         workbench.expect_event(event_type, "refund.create")
     workbench.expect_valid()
@@ -97,6 +109,7 @@ def test_an_action_without_examples_starts_from_its_schema(workbench: Workbench)
     workbench.resolve()
     workbench.call("Execute do.it")
     expect(workbench.answer).to_contain_text("success")
+    expect(workbench.page.get_by_text("What the schema asks for: 4 members")).to_be_visible()
     given = json.loads(workbench.page.get_by_label("Parameters (JSON)").input_value())
     assert given == {"count": 3, "mode": "slow", "note": "example.."}
 
@@ -116,6 +129,7 @@ def test_wrong_parameters_name_the_culprit_and_run_nothing(
     workbench.resolve()
     workbench.call("Execute ticket.read", parameters)
     form = workbench.page.get_by_role("form", name="Call ticket.read")
+    expect(form.get_by_text("What the schema asks for: 1 member", exact=True)).to_be_visible()
     expect(form).to_contain_text(code)
     if pointer is not None:
         expect(form).to_contain_text(pointer)

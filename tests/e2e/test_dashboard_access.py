@@ -96,6 +96,26 @@ def test_nothing_is_wider_than_the_window(
     assert page.locator("tr.event").first.get_by_role("cell").count() == 5
 
 
+def test_at_1280_px_the_example_names_fit_and_the_payload_has_room(
+    context: BrowserContext, workbench_on: type[Workbench], address: str
+) -> None:
+    page = context.new_page()
+    page.set_viewport_size({"width": 1280, "height": 800})
+    workbench = workbench_on(page).open(address)
+    workbench.load_example()
+    workbench.resolve()
+    missing = page.get_by_label("Example atlas").evaluate(
+        """(select) => {
+            const shown = select.getBoundingClientRect().width;
+            select.style.cssText = "width: max-content; flex: none";
+            return select.getBoundingClientRect().width - shown;
+        }"""
+    )
+    assert missing <= 0
+    payloads = page.locator("#trace-table td.payload")
+    assert payloads.first.evaluate("(cell) => cell.clientWidth") >= 220
+
+
 PAIRS = [
     ("text", "page"),
     ("text", "panel"),

@@ -66,6 +66,17 @@ def test_sessions_of_an_earlier_load_are_listed_and_verify(workbench: Workbench,
     expect(row).to_contain_text("valid")
 
 
+def test_without_a_session_there_is_nothing_to_verify_or_export(workbench: Workbench) -> None:
+    names = ("Verify", "Export", "Verify all")
+    buttons = [workbench.page.get_by_role("button", name=name, exact=True) for name in names]
+    for button in buttons:
+        expect(button).to_be_disabled()
+    workbench.load_example()
+    workbench.resolve()
+    for button in buttons:
+        expect(button).to_be_enabled()
+
+
 def test_two_tabs_keep_their_own_sessions_and_see_each_other(
     workbench: Workbench, workbench_on: type[Workbench], context: BrowserContext, address: str
 ) -> None:

@@ -6,17 +6,12 @@ import { CallForm, type Caller } from "./call-form.js";
 import { decisionView } from "./decision-view.js";
 import { byId, element } from "./dom.js";
 import type { Resolved } from "./goal-panel.js";
+import { reasonWords } from "./reasons.js";
 
 const WORDS: Readonly<Record<Verdict, { chip: string; state: string; by: string; button: string }>> = {
   allowed: { chip: "Allowed", state: "good", by: "Allowed by", button: "Execute" },
   approval: { chip: "Needs approval", state: "wait", by: "Held back by", button: "Ask" },
   denied: { chip: "Denied", state: "bad", by: "Denied by", button: "Try anyway" },
-};
-
-/** The runtime's own reasons, for people; a policy's reason stands as its author wrote it. */
-const REASONS: Readonly<Record<string, string>> = {
-  no_matching_policy: "no policy allows it",
-  out_of_scope: "out of scope for this agent",
 };
 
 export class ActionsPanel {
@@ -25,6 +20,8 @@ export class ActionsPanel {
   readonly #filter = byId("actions-filter", HTMLElement);
   readonly #book: AtlasBook;
   readonly #caller: Caller;
+  readonly #stale = element("p", { class: "stale" }, "Answered before the atlases changed: resolve again.");
+  #answered = false;
   #open: { readonly toggle: HTMLButtonElement; readonly form: CallForm } | undefined;
 
   constructor(book: AtlasBook, caller: Caller) {
@@ -33,18 +30,21 @@ export class ActionsPanel {
     this.#filter.addEventListener("change", () => {
       this.#applyFilter();
     });
-    this.clear("Load an atlas and resolve a goal: its actions stand here with the policy that decided each.");
+    const what = "Load an atlas and resolve a goal: its actions stand here with the policy that decided each.";
+    this.#decision.replaceChildren(element("p", { class: "quiet" }, what));
   }
 
-  clear(why: string): void {
-    this.#open = undefined;
-    this.#filter.hidden = true;
-    this.#list.replaceChildren();
-    this.#decision.replaceChildren(element("p", { class: "quiet" }, why));
+  /** Say that the shown answer, if there is one, knows nothing of the atlases that are loaded now. */
+  markStale(): void {
+    if (!this.#answered || this.#stale.isConnected) return;
+    this.#decision.prepend(this.#stale);
+    this.#list.dataset["stale"] = "true";
   }
 
   show(resolved: Resolved): void {
     this.#open = undefined;
+    this.#answered = true;
+    delete this.#list.dataset["stale"];
     const views = actionViews(resolved, this.#book);
     this.#decision.replaceChildren(...decisionView(resolved));
     if (views.length === 0) {
@@ -116,7 +116,7 @@ function reasonLine(view: ActionView, by: string): HTMLElement {
   if (view.policyType !== null && view.policyType !== "allow" && view.policyType !== "deny") {
     line.append(` (${view.policyType.replaceAll("_", " ")})`);
   }
-  if (view.verdict === "denied" && view.reason !== null) line.append(`: ${REASONS[view.reason] ?? view.reason}`);
+  if (view.verdict === "denied" && view.reason !== null) line.append(`: ${reasonWords(view.reason).words}`);
   return line;
 }
 

@@ -22,16 +22,27 @@ export interface KnownAction {
   readonly examples: readonly ActionExample[];
 }
 
+export interface KnownAtlas {
+  readonly actions: readonly KnownAction[];
+  /** The first goal that the author names as an example, where there is one. */
+  readonly goal: string | undefined;
+}
+
 export class AtlasBook {
   readonly #byAtlas = new Map<string, readonly KnownAction[]>();
 
-  /** Remember the atlas that the runtime loaded from `text` as `atlasId`; returns its actions. */
-  add(atlasId: string, text: string): readonly KnownAction[] {
+  /** How many atlases are loaded. */
+  get size(): number {
+    return this.#byAtlas.size;
+  }
+
+  /** Remember the atlas that the runtime loaded from `text` as `atlasId`. */
+  add(atlasId: string, text: string): KnownAtlas {
     const document: unknown = JSON.parse(text);
     const listed: unknown = isObject(document) ? document["actions"] : [];
     const actions = Array.isArray(listed) ? listed.filter(isObject).map(knownAction) : [];
     this.#byAtlas.set(atlasId, actions);
-    return actions;
+    return { actions, goal: exampleGoal(document) };
   }
 
   /** Forget the atlas; returns the actions that went with it. */
@@ -83,6 +94,15 @@ function knownAction(action: JsonObject): KnownAction {
       expectedResult: example["expected_result"],
     })),
   };
+}
+
+/** `metadata` is the author's own: nothing in it has been judged. */
+function exampleGoal(document: unknown): string | undefined {
+  const metadata: unknown = isObject(document) ? document["metadata"] : undefined;
+  const goals: unknown = isObject(metadata) ? metadata["example_goals"] : undefined;
+  const first: unknown = Array.isArray(goals) ? goals[0] : undefined;
+  const goal: unknown = isObject(first) ? first["goal"] : undefined;
+  return typeof goal === "string" ? goal : undefined;
 }
 
 function textOf(value: Json | undefined): string {

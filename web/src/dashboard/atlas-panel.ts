@@ -11,34 +11,16 @@ import { announce, guarded } from "./notice.js";
 /** The runtime has its own limits; this one keeps a wrongly chosen film from being read into memory as text. */
 const MAX_FILE_BYTES = 16 * 1024 * 1024;
 
-export interface ExampleAtlas {
-  readonly file: string;
-  readonly label: string;
-  readonly goal: string;
-}
-
-export const EXAMPLES: readonly ExampleAtlas[] = [
-  {
-    file: "customer-support.atlas.json",
-    label: "Customer support with refunds",
-    goal: "Refund order 1234, the lamp arrived broken",
-  },
-  {
-    file: "data-analytics.atlas.json",
-    label: "Data analytics over SQL",
-    goal: "Revenue by month for the board's report",
-  },
-  {
-    file: "browser-operator.atlas.json",
-    label: "Browser operator",
-    goal: "Find a quiet keyboard under 80 euro and put it into the basket",
-  },
-];
+const EXAMPLES = [
+  { file: "customer-support.atlas.json", label: "Customer support with refunds" },
+  { file: "data-analytics.atlas.json", label: "Data analytics over SQL" },
+  { file: "browser-operator.atlas.json", label: "Browser operator" },
+] as const;
 
 export interface AtlasEvents {
-  /** An atlas was loaded; `goal` is one that suits it, where it is an example. */
-  readonly onLoaded: (summary: AtlasSummary, goal: string | undefined) => void;
-  readonly onUnloaded: (atlasId: string) => void;
+  /** An atlas was loaded; `goal` is one that suits it, where its author names one. */
+  readonly onLoaded: (goal: string | undefined) => void;
+  readonly onUnloaded: () => void;
 }
 
 export class AtlasPanel {
@@ -88,7 +70,7 @@ export class AtlasPanel {
     await guarded(this.#error, `Could not load ${name}`, async () => {
       const answer = await fetch(`examples/${name}`);
       if (!answer.ok) throw new CraError("not_found", `the server answered ${answer.status} for \`examples/${name}\``);
-      await this.#load(await answer.text(), EXAMPLES.find((example) => example.file === name)?.goal);
+      await this.#load(await answer.text());
     });
   }
 
@@ -97,13 +79,13 @@ export class AtlasPanel {
       if (file.size > MAX_FILE_BYTES) {
         throw new CraError("file_too_large", `the file has ${file.size} bytes, more than ${MAX_FILE_BYTES}`);
       }
-      await this.#load(await readUtf8(file), undefined);
+      await this.#load(await readUtf8(file));
     });
   }
 
-  async #load(text: string, goal: string | undefined): Promise<void> {
+  async #load(text: string): Promise<void> {
     const summary = await this.#cra.loadAtlas(text);
-    const actions = this.#book.add(summary.atlas_id, text);
+    const { actions, goal } = this.#book.add(summary.atlas_id, text);
     await Promise.all(
       actions.map((action) =>
         this.#cra.registerExecutor(action.actionId, (parameters) =>
@@ -113,7 +95,7 @@ export class AtlasPanel {
     );
     this.#list.append(this.#row(summary));
     announce(`Loaded ${summary.name}: ${plural(summary.actions, "action")}`);
-    this.#events.onLoaded(summary, goal);
+    this.#events.onLoaded(goal);
   }
 
   #row(summary: AtlasSummary): HTMLElement {
@@ -150,7 +132,7 @@ export class AtlasPanel {
       row.remove();
       byId("atlas-example", HTMLSelectElement).focus();
       announce(`Unloaded ${summary.name}`);
-      this.#events.onUnloaded(summary.atlas_id);
+      this.#events.onUnloaded();
     });
   }
 }

@@ -3,10 +3,10 @@
 import type { Cra } from "../api.js";
 import { CraError } from "../errors.js";
 import type { ExecuteResponse, Json, JsonObject } from "../model.js";
-import type { ActionView } from "./action-view.js";
+import type { ActionView, Verdict } from "./action-view.js";
 import { type KnownAction, startingParameters } from "./atlas-book.js";
 import { element, onClick, whileBusy } from "./dom.js";
-import { cut, prettyJson } from "./format.js";
+import { cut, plural, prettyJson } from "./format.js";
 import type { Resolved } from "./goal-panel.js";
 import { announce, guarded } from "./notice.js";
 import { isObject } from "./sample.js";
@@ -15,6 +15,13 @@ import { isObject } from "./sample.js";
 const APPROVER = "person-at-this-page";
 
 const STATES = { success: "good", error: "bad", denied: "bad", pending_approval: "wait" } as const;
+
+/** What the button does, as far as the resolution tells. */
+const RUN_WORDS: Readonly<Record<Verdict, string>> = {
+  allowed: "Run with the simulated executor",
+  approval: "Ask for approval",
+  denied: "Try it: the policy decides",
+};
 
 export interface Caller {
   readonly cra: Cra;
@@ -30,6 +37,8 @@ export class CallForm {
   readonly #view: ActionView;
   readonly #resolved: Resolved;
   readonly #caller: Caller;
+  /** The parameters that an approval was granted for and that have not run since. */
+  #granted: string | undefined;
 
   constructor(view: ActionView, known: KnownAction | undefined, resolved: Resolved, caller: Caller, onClose: () => void) {
     this.#view = view;
@@ -44,7 +53,10 @@ export class CallForm {
       rows: String(Math.min(12, start.split("\n").length + 1)),
     });
     this.#parameters.value = start;
-    this.#run = element("button", { type: "submit", class: "primary" }, "Run with the simulated executor");
+    this.#run = element("button", { type: "submit", class: "primary" }, RUN_WORDS[view.verdict]);
+    this.#parameters.addEventListener("input", () => {
+      this.#nameRun();
+    });
     const close = element("button", { type: "button" }, "Close");
     onClick(close, onClose);
     this.root = element(
@@ -76,6 +88,12 @@ export class CallForm {
     this.#parameters.focus();
   }
 
+  /** An approval holds for its parameters only, so other ones have to be asked for again. */
+  #nameRun(): void {
+    const granted = this.#granted === this.#parameters.value;
+    this.#run.textContent = RUN_WORDS[granted ? "allowed" : this.#view.verdict];
+  }
+
   async #execute(): Promise<void> {
     const { sessionId, resolution } = this.#resolved;
     await whileBusy(this.#run, async () => {
@@ -87,6 +105,8 @@ export class CallForm {
           actionId: this.#view.actionId,
           parameters: parseParameters(this.#parameters.value),
         });
+        if (answer.status === "success") this.#granted = undefined;
+        this.#nameRun();
         this.#show(answer);
       });
     });
@@ -113,9 +133,10 @@ export class CallForm {
   #offerApproval(answer: ExecuteResponse): void {
     const approvalId = answer.error?.details["approval_id"] ?? (isObject(answer.result) ? answer.result["approval_id"] : undefined);
     if (typeof approvalId !== "string") return;
+    const asked = this.#parameters.value;
     const decide = (granted: boolean): HTMLButtonElement => {
       const button = element("button", { type: "button" }, granted ? "Grant approval" : "Refuse approval");
-      onClick(button, () => this.#decide(approvalId, granted));
+      onClick(button, () => this.#decide(approvalId, granted, asked));
       return button;
     };
     this.#answer.append(
@@ -124,13 +145,15 @@ export class CallForm {
     );
   }
 
-  async #decide(approvalId: string, granted: boolean): Promise<void> {
+  async #decide(approvalId: string, granted: boolean, asked: string): Promise<void> {
     await guarded(this.#error, "The approval was not recorded", async () => {
       const reason = `${granted ? "granted" : "refused"} on this page`;
       await this.#caller.cra.decideApproval({ approvalId, granted, approver: APPROVER, reason });
       const next = granted ? "Approval granted. Run the same call again." : "Approval refused.";
       this.#answer.replaceChildren(element("p", {}, next));
       announce(next, granted ? "good" : "bad");
+      this.#granted = granted ? asked : undefined;
+      this.#nameRun();
       this.#run.focus();
     });
     this.#caller.onRecorded(this.#resolved.sessionId);
@@ -161,7 +184,7 @@ function schemaView(schema: Json): readonly HTMLElement[] {
     return element("li", {}, element("code", {}, name), element("span", { class: "quiet" }, ` ${type}${must}${about}`));
   });
   const list = element("ul", { class: "parameters" }, ...lines);
-  return [element("details", {}, element("summary", {}, `What the schema asks for: ${lines.length} members`), list)];
+  return [element("details", {}, element("summary", {}, `What the schema asks for: ${plural(lines.length, "member")}`), list)];
 }
 
 function typeWords(member: JsonObject): string {

@@ -4,6 +4,7 @@ import type { Constraint, ContextBlock } from "../model.js";
 import { element } from "./dom.js";
 import { milliseconds, plural, shortId, summarise } from "./format.js";
 import type { Resolved } from "./goal-panel.js";
+import { reasonWords } from "./reasons.js";
 
 const STATES = { allow: "good", partial: "wait", requires_approval: "wait", deny: "bad" } as const;
 
@@ -22,7 +23,11 @@ export function decisionView(resolved: Resolved): readonly HTMLElement[] {
     ),
   );
   const parts = [line];
-  if (reason !== null) parts.push(element("p", { class: "small" }, reason));
+  if (reason !== null) {
+    const { words, isCode } = reasonWords(reason);
+    const code = isCode ? [" ", element("code", { class: "quiet" }, reason)] : [];
+    parts.push(element("p", { class: "small" }, words, ...code));
+  }
   return [...parts, ...contextView(resolution.context_blocks), ...constraintsView(resolution.constraints)];
 }
 

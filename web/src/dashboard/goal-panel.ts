@@ -28,6 +28,7 @@ export class GoalPanel {
   readonly #goal = byId("goal-text", HTMLTextAreaElement);
   readonly #agent = byId("goal-agent", HTMLInputElement);
   readonly #risk = byId("goal-risk", HTMLSelectElement);
+  readonly #submit = byId("goal-resolve", HTMLButtonElement);
   readonly #end = byId("session-end", HTMLButtonElement);
   readonly #error = byId("goal-error", HTMLElement);
   readonly #cra: Cra;
@@ -38,10 +39,10 @@ export class GoalPanel {
     this.#cra = cra;
     this.#events = events;
     const form = byId("goal-form", HTMLFormElement);
-    const resolve = byId("goal-resolve", HTMLButtonElement);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      void whileBusy(resolve, () => this.#resolve());
+      // Ctrl + Enter submits although the button is disabled.
+      if (!this.#submit.disabled) void whileBusy(this.#submit, () => this.#resolve());
     });
     this.#goal.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
@@ -51,8 +52,14 @@ export class GoalPanel {
   }
 
   /** Offer a goal that suits the atlas; what a person typed stays. */
-  suggest(goal: string, earlier: readonly string[]): void {
-    if (this.#goal.value.trim() === "" || earlier.includes(this.#goal.value)) this.#goal.value = goal;
+  suggest(goal: string): void {
+    if (this.#goal.value.trim() === "") this.#goal.value = goal;
+  }
+
+  /** Without an atlas every goal is denied, and a session would be opened for nothing. */
+  setReady(ready: boolean): void {
+    this.#submit.disabled = !ready;
+    byId("goal-needs", HTMLElement).hidden = ready;
   }
 
   async #resolve(): Promise<void> {
@@ -77,7 +84,7 @@ export class GoalPanel {
     const duration_ms = performance.now() - started_ms;
     const explanations = await this.#cra.explain({ sessionId, resolutionId: resolution.resolution_id });
     const allowed = plural(resolution.allowed_actions.length, "action");
-    announce(`Decision ${resolution.decision.type}: ${allowed} allowed, ${resolution.denied_actions.length} not`);
+    announce(`Decision ${resolution.decision.type.replace("_", " ")}: ${allowed} allowed, ${resolution.denied_actions.length} not`);
     this.#events.onResolved({ sessionId, resolution, explanations, duration_ms });
     this.#events.onRecorded(sessionId);
   }

@@ -4,7 +4,7 @@ import type { Cra } from "../api.js";
 import { createCra } from "../client.js";
 import { ActionsPanel } from "./actions-panel.js";
 import { AtlasBook } from "./atlas-book.js";
-import { AtlasPanel, EXAMPLES } from "./atlas-panel.js";
+import { AtlasPanel } from "./atlas-panel.js";
 import { bootWith } from "./boot-panel.js";
 import { byId } from "./dom.js";
 import { plural } from "./format.js";
@@ -54,12 +54,17 @@ function openWorkbench(cra: Cra): void {
     },
     onRecorded,
   });
+  const onAtlases = (): void => {
+    goal.setReady(book.size > 0);
+    actions.markStale();
+  };
   new AtlasPanel(cra, book, {
-    onLoaded: (_summary, suggested) => {
-      if (suggested !== undefined) goal.suggest(suggested, EXAMPLES.map((example) => example.goal));
+    onLoaded: (suggested) => {
+      if (suggested !== undefined) goal.suggest(suggested);
+      onAtlases();
     },
     onUnloaded: () => {
-      actions.clear("The atlases changed: resolve again.");
+      onAtlases();
     },
   });
 

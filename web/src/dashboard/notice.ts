@@ -23,14 +23,21 @@ export function showError(place: HTMLElement, title: string, cause: unknown): vo
   const facts = element("dl", {}, element("dt", {}, "code"), element("dd", {}, element("code", {}, code)));
   if (cause instanceof CraError) {
     for (const [name, value] of Object.entries(cause.details)) {
-      const text = typeof value === "string" ? value : compactJson(value);
-      const shown = text === "" ? "(the whole document)" : cut(text, MAX_DETAIL_CHARS);
-      facts.append(element("dt", {}, name), element("dd", {}, element("code", {}, shown)));
+      const text = cut(typeof value === "string" ? value : compactJson(value), MAX_DETAIL_CHARS);
+      if (name === "pointer") facts.append(...whereView(text));
+      else facts.append(element("dt", {}, name.replaceAll("_", " ")), element("dd", {}, element("code", {}, text)));
     }
   }
   place.replaceChildren(
     element("div", { class: "error" }, element("h3", {}, title), element("p", {}, messageOf(cause)), facts),
   );
+}
+
+/** An empty JSON Pointer names the whole document. */
+function whereView(pointer: string): readonly HTMLElement[] {
+  const where = pointer === "" ? "the whole document" : element("code", {}, pointer);
+  const term = element("span", { class: "quiet" }, pointer === "" ? " (an empty JSON pointer)" : " (JSON pointer)");
+  return [element("dt", {}, "where"), element("dd", {}, where, term)];
 }
 
 /** Run `work`; show its failure in `place` under `title`. Returns whether it succeeded. */

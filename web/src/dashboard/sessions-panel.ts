@@ -22,6 +22,7 @@ interface Row {
 export class SessionsPanel {
   readonly #list = byId("session-list", HTMLElement);
   readonly #error = byId("sessions-error", HTMLElement);
+  readonly #verify = byId("sessions-verify", HTMLButtonElement);
   readonly #cra: TraceAccess;
   readonly #onShow: (sessionId: string) => void;
   readonly #rows = new Map<string, Row>();
@@ -32,7 +33,7 @@ export class SessionsPanel {
   constructor(cra: TraceAccess, onShow: (sessionId: string) => void) {
     this.#cra = cra;
     this.#onShow = onShow;
-    onClick(byId("sessions-verify", HTMLButtonElement), () => this.#verifyAll());
+    onClick(this.#verify, () => this.#verifyAll());
     onClick(this.#more, async () => {
       this.#limit += SESSIONS_PER_STEP;
       this.update(await this.#cra.sessions());
@@ -49,6 +50,7 @@ export class SessionsPanel {
       if (there !== row.root) this.#list.insertBefore(row.root, there);
     });
     while (this.#list.children.length > wanted.length) this.#list.lastElementChild?.remove();
+    this.#verify.disabled = heads.length === 0;
     const hidden = heads.length - newest.length;
     if (hidden > 0) this.#list.append(element("li", {}, element("span", { class: "quiet" }, `${hidden} older`), this.#more));
     if (heads.length === 0) this.#list.append(element("li", { class: "quiet" }, "None yet. They stay here when this page is closed."));

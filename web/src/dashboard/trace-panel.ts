@@ -19,6 +19,8 @@ export class TracePanel {
   readonly #body = byId("trace-body", HTMLElement);
   readonly #error = byId("trace-error", HTMLElement);
   readonly #scroll = byId("trace-scroll", HTMLElement);
+  readonly #verifyButton = byId("trace-verify", HTMLButtonElement);
+  readonly #exportButton = byId("trace-export", HTMLButtonElement);
   readonly #cra: TraceAccess;
   readonly #onVerified: (sessionId: string, result: VerifyResult) => void;
   #sessionId: string | undefined;
@@ -44,8 +46,8 @@ export class TracePanel {
     new ResizeObserver(() => {
       this.#follow();
     }).observe(this.#scroll);
-    onClick(byId("trace-verify", HTMLButtonElement), () => this.#verifyAloud());
-    onClick(byId("trace-export", HTMLButtonElement), () => this.#export());
+    onClick(this.#verifyButton, () => this.#verifyAloud());
+    onClick(this.#exportButton, () => this.#export());
   }
 
   get sessionId(): string | undefined {
@@ -64,6 +66,8 @@ export class TracePanel {
       this.#following = true;
       this.#body.replaceChildren();
       this.#setBadge("none", "reading");
+      this.#verifyButton.disabled = false;
+      this.#exportButton.disabled = false;
     }
     this.#queue = this.#queue.then(() => this.#refresh(sessionId));
     return this.#queue;
@@ -145,7 +149,7 @@ export class TracePanel {
   }
 
   async #verifyAloud(): Promise<void> {
-    const sessionId = this.#chosen();
+    const sessionId = this.#sessionId;
     if (sessionId === undefined) return;
     this.#setBadge("none", "verifying");
     const done = await guarded(this.#error, "Could not verify the trace", async () => {
@@ -156,7 +160,7 @@ export class TracePanel {
   }
 
   async #export(): Promise<void> {
-    const sessionId = this.#chosen();
+    const sessionId = this.#sessionId;
     if (sessionId === undefined) return;
     await guarded(this.#error, "Could not export the trace", async () => {
       const bytes = await this.#cra.exportJsonl(sessionId);
@@ -169,11 +173,6 @@ export class TracePanel {
       }, 60_000);
       announce(`Exported ${name}, ${plural(bytes.length, "byte")}`);
     });
-  }
-
-  #chosen(): string | undefined {
-    if (this.#sessionId === undefined) announce("There is no session to read yet: resolve a goal, or show a stored one", "bad");
-    return this.#sessionId;
   }
 
   #setBadge(state: "none" | "good" | "bad", text: string): void {

@@ -1,7 +1,7 @@
 /** One event in the trace's table: a line, and the whole event beneath it on demand. */
 
 import type { TraceEvent } from "../model.js";
-import { element } from "./dom.js";
+import { type Child, element } from "./dom.js";
 import { prettyJson, shortHash, summarise, timeOfDay } from "./format.js";
 
 const COLUMNS = "5";
@@ -18,7 +18,7 @@ export function eventRow(event: TraceEvent): HTMLElement {
     { class: "event", role: "row", "data-sequence": String(event.sequence), "data-tone": toneOf(event) },
     cell("", toggle),
     cell("", element("time", { datetime: event.timestamp, title: event.timestamp }, timeOfDay(event.timestamp))),
-    cell("type", event.event_type),
+    cell("type", ...breakableAtDots(event.event_type)),
     cell("payload", summarise(event.payload)),
     cell("hash", element("code", { title: event.event_hash }, shortHash(event.event_hash))),
   );
@@ -37,8 +37,13 @@ export function eventRow(event: TraceEvent): HTMLElement {
   return row;
 }
 
-function cell(kind: string, content: Node | string): HTMLElement {
-  return element("td", { role: "cell", class: kind === "" ? undefined : kind }, content);
+function cell(kind: string, ...content: readonly Child[]): HTMLElement {
+  return element("td", { role: "cell", class: kind === "" ? undefined : kind }, ...content);
+}
+
+/** A narrow column breaks `carp.request.received` after a dot, never within a word. */
+function breakableAtDots(type: string): readonly Child[] {
+  return type.split(/(?<=\.)/).flatMap((part, index) => (index === 0 ? [part] : [element("wbr"), part]));
 }
 
 function detailRow(event: TraceEvent, label: string): HTMLElement {
