@@ -13,6 +13,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from playwright.sync_api import Error as PlaywrightError
 from pytest_pyodide import get_global_config
 from pytest_pyodide.fixture import selenium_common
 
@@ -98,17 +99,35 @@ def allow_long_calls(runner: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def run_tests_inside(
-    selenium_module_scope: Any, runtime: str, project_url: str
+    request: pytest.FixtureRequest,
+    runtime: str,
+    web_server_main: Any,
+    playwright_browsers: dict[str, Any],
+    project_url: str,
 ) -> Callable[[str], list[ElementTree.Element]]:
-    """Return a function that runs a folder of tests inside Pyodide and returns their JUnit test cases.
+    """Return a function that runs a folder of tests inside a Pyodide of its own and returns the JUnit cases.
 
-    The report lands in .build/reports too, where ./build.sh test counts the cases one by one.
+    The report lands in .build/reports too, where ./build.sh test counts the cases one by one. A renderer that
+    crashes is Chromium's, no test's: the folder is run once more, and the log says so. A second crash fails.
     """
-    selenium_module_scope.load_package(["cra-wasm", "pytest", "hypothesis"])
-    selenium_module_scope.run_async(UNPACK_PROJECT.format(url=project_url))
+
+    def run_once(folder: str) -> tuple[int, str, str]:
+        with selenium_common(request, runtime, web_server_main, browsers=playwright_browsers) as runner:
+            allow_long_calls(runner)
+            runner.load_package(["cra-wasm", "pytest", "hypothesis"])
+            runner.run_async(UNPACK_PROJECT.format(url=project_url))
+            exit_code, output, report = runner.run_async(RUN_PYTEST.format(folder=folder))
+            return exit_code, output, report
 
     def run(folder: str) -> list[ElementTree.Element]:
-        exit_code, output, report = selenium_module_scope.run_async(RUN_PYTEST.format(folder=folder))
+        try:
+            exit_code, output, report = run_once(folder)
+        except PlaywrightError as error:
+            if "Target crashed" not in str(error):
+                raise
+            terminal = request.config.pluginmanager.getplugin("terminalreporter")
+            terminal.write_line(f"Chromium's renderer crashed in {folder}: running it once more")
+            exit_code, output, report = run_once(folder)
         REPORTS.mkdir(parents=True, exist_ok=True)
         if not report:
             pytest.fail(
