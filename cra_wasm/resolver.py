@@ -15,7 +15,7 @@ from .carp.approvals import Approvals
 from .carp.catalogue import Catalogue, CompiledAction, CompiledAtlas
 from .carp.limits import Ledger
 from .carp.planner import Planner
-from .carp.schema import compile_schema
+from .carp.schema import Validator, compile_schema
 from .errors import BackendFailure, BufferFull, CRAError, InvalidInput, InvalidState, Json, NotFound
 from .model.atlas import Atlas
 from .model.event import TraceEvent
@@ -132,11 +132,16 @@ class Resolver:
             NotFound: `file_not_found`.
             InvalidState: `resolver_closed`, as all calls but those that read or drain traces.
         """
-        atlas = load_atlas(source, check_schema=_check_schema)
+        validators: dict[str, Validator] = {}
+
+        def check_schema(schema: Json, pointer: str) -> None:
+            validators[pointer] = compile_schema(schema, pointer=pointer)
+
+        atlas = load_atlas(source, check_schema=check_schema)
         with self._lock:
             self._check_open()
             replaced = self._planner.catalogue.atlases.get(atlas.atlas_id)
-            self._planner = self._planner.loading(CompiledAtlas(atlas, replaced))
+            self._planner = self._planner.loading(CompiledAtlas(atlas, replaced, validators))
             self._ledger.look_again_at(atlas.atlas_id)
         return atlas
 
@@ -678,7 +683,3 @@ class Resolver:
         buffer = self._deferred_buffer()
         buffer.claim("drain_traces")
         return buffer
-
-
-def _check_schema(schema: Json, pointer: str) -> None:
-    compile_schema(schema, pointer=pointer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from ..errors import InvalidInput, Json, NotFound
@@ -11,8 +11,8 @@ from ..model.limits import MAX_CANDIDATES
 from ..model.resolution import AllowedAction, compact_json
 from .conditions import CompiledConditions
 from .context import CompiledBlock
-from .decision import CompiledPolicy, Subject, by_priority
-from .limits import Limit, limit_of_action
+from .decision import CompiledPolicy, Governing, Subject, by_priority, governing_of
+from .limits import limit_of_action
 from .schema import Validator, compile_schema
 
 _ANYTHING: Final[dict[str, Json]] = {"type": "object"}
@@ -21,19 +21,28 @@ _ANYTHING: Final[dict[str, Json]] = {"type": "object"}
 class CompiledAction:
     """An action with its schema compiled and the part of a Resolution that it becomes."""
 
-    __slots__ = ("action", "atlas_id", "json", "lineage", "part", "subject", "validator")
+    __slots__ = ("action", "atlas_id", "id_json", "json", "lineage", "part", "subject", "validator")
 
-    def __init__(self, atlas_id: str, action: Action, capabilities: frozenset[str], lineage: object) -> None:
+    def __init__(
+        self,
+        atlas_id: str,
+        action: Action,
+        capabilities: frozenset[str],
+        governing: Governing,
+        lineage: object,
+        validator: Validator | None,
+    ) -> None:
         self.atlas_id = atlas_id
         self.lineage: object = lineage
         self.action = action
         schema = _ANYTHING if action.parameters_schema is None else action.parameters_schema
-        self.validator: Validator = compile_schema(schema)
+        self.validator: Validator = validator or compile_schema(schema)
         self.subject = Subject(
             action_id=action.action_id,
             risk_tier=action.risk_tier,
             capabilities=capabilities,
             own_limit=limit_of_action(atlas_id, action),
+            governing=governing,
         )
         self.part = AllowedAction(
             action_id=action.action_id,
@@ -47,6 +56,7 @@ class CompiledAction:
             rate_limit=action.rate_limit,
         )
         self.json = compact_json(self.part.to_dict())
+        self.id_json = compact_json(action.action_id)
 
 
 class CompiledAtlas:
@@ -54,30 +64,63 @@ class CompiledAtlas:
 
     Args:
         replaces: the loaded atlas of the same id. They share a lineage, which ends when one is unloaded.
+        validators: schemas that were compiled when the atlas was checked, by their pointers.
     """
 
-    __slots__ = ("actions", "atlas", "blocks", "capabilities", "lineage", "policies", "windowed_policies")
+    __slots__ = (
+        "actions",
+        "atlas",
+        "blocks",
+        "capabilities",
+        "limits",
+        "lineage",
+        "policies",
+        "policies_by_id",
+        "windowed_conditions",
+    )
 
-    def __init__(self, atlas: Atlas, replaces: CompiledAtlas | None = None) -> None:
+    def __init__(
+        self,
+        atlas: Atlas,
+        replaces: CompiledAtlas | None = None,
+        validators: Mapping[str, Validator] | None = None,
+    ) -> None:
         self.atlas = atlas
         self.lineage: object = object() if replaces is None else replaces.lineage
         self.capabilities = {
             capability.capability_id: frozenset(capability.actions) for capability in atlas.capabilities
         }
-        self.actions = tuple(
-            CompiledAction(atlas.atlas_id, action, self._capabilities_of(action), self.lineage)
-            for action in atlas.actions
+        action_ids = [action.action_id for action in atlas.actions]
+        self.policies = by_priority(
+            CompiledPolicy(atlas.atlas_id, policy, action_ids) for policy in atlas.policies
         )
-        self.policies = by_priority(CompiledPolicy(atlas.atlas_id, policy) for policy in atlas.policies)
-        self.windowed_policies = tuple(
-            compiled
-            for compiled in self.policies
-            if compiled.policy.conditions and compiled.policy.conditions.time_window
+        self.policies_by_id = {compiled.policy.policy_id: compiled.policy for compiled in self.policies}
+        governing = governing_of(self.policies, action_ids)
+        belongs_to = self._capabilities_of_actions()
+        self.actions = tuple(
+            CompiledAction(
+                atlas.atlas_id,
+                action,
+                belongs_to.get(action.action_id, frozenset()),
+                governing[action.action_id],
+                self.lineage,
+                (validators or {}).get(f"/actions/{index}/parameters_schema"),
+            )
+            for index, action in enumerate(atlas.actions)
         )
         self.blocks = tuple(CompiledBlock(atlas.atlas_id, block) for block in atlas.context_blocks)
+        self.windowed_conditions = tuple(one for one in self.conditions() if one.has_window)
+        of_policies = (compiled.limit for compiled in self.policies)
+        of_actions = (compiled.subject.own_limit for compiled in self.actions)
+        self.limits = tuple(limit for limit in (*of_policies, *of_actions) if limit is not None)
+        """All rate limits and budgets: the policies' and the actions' own."""
 
-    def _capabilities_of(self, action: Action) -> frozenset[str]:
-        return frozenset(name for name, actions in self.capabilities.items() if action.action_id in actions)
+    def _capabilities_of_actions(self) -> dict[str, frozenset[str]]:
+        found: dict[str, set[str]] = {}
+        for name, action_ids in self.capabilities.items():
+            for action_id in action_ids:
+                found.setdefault(action_id, set()).add(name)
+        return {action_id: frozenset(names) for action_id, names in found.items()}
 
     def conditions(self) -> Iterator[CompiledConditions]:
         """Yield the conditions of all its policies and context blocks that have any."""
@@ -87,13 +130,6 @@ class CompiledAtlas:
         for block in self.blocks:
             if block.conditions is not None:
                 yield block.conditions
-
-    @property
-    def limits(self) -> tuple[Limit, ...]:
-        """All rate limits and budgets: the policies' and the actions' own."""
-        of_policies = (compiled.limit for compiled in self.policies)
-        of_actions = (compiled.subject.own_limit for compiled in self.actions)
-        return tuple(limit for limit in (*of_policies, *of_actions) if limit is not None)
 
 
 class Catalogue:

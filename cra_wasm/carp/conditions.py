@@ -13,7 +13,7 @@ from typing import TypeAlias
 from ..errors import Json
 from ..model.atlas import Conditions
 from .patterns import Matcher, compile_glob, compile_globs
-from .time_window import window_answer
+from .time_window import Answer, window_answer
 
 Truth: TypeAlias = bool | None
 
@@ -23,6 +23,7 @@ class Facts:
     """What one request brings to the conditions.
 
     `holds_until_wall_ns` is lowered by each time window that was asked, so that a plan knows when it ends.
+    `told` and `windows` keep what conditions said of these facts: a plan asks each of them once per action.
     """
 
     agent_id: str
@@ -30,6 +31,8 @@ class Facts:
     context: Mapping[str, Json] = field(default_factory=dict)
     wall_ns: int
     holds_until_wall_ns: int | None = None
+    told: dict[CompiledConditions, tuple[Truth, int | None]] = field(default_factory=dict)
+    windows: dict[CompiledConditions, Answer] = field(default_factory=dict)
 
 
 class CompiledConditions:
@@ -62,15 +65,34 @@ class CompiledConditions:
             return False
         if self._capabilities is not None and not self._capabilities & capabilities:
             return False
+        told = facts.told.get(self)
+        if told is None:
+            told = facts.told[self] = self._ask(facts)
+        truth, until = told
+        if until is not None and (facts.holds_until_wall_ns is None or until < facts.holds_until_wall_ns):
+            facts.holds_until_wall_ns = until
+        return truth
+
+    def window_ends_ns(self, facts: Facts) -> int | None:
+        """Return up to when the answer of the time window holds; None without a window."""
+        return self._window(facts)[1] if self.has_window else None
+
+    @property
+    def has_window(self) -> bool:
+        """Whether what they say changes with time."""
+        return self._conditions.time_window is not None
+
+    def _ask(self, facts: Facts) -> tuple[Truth, int | None]:
+        """Return what agent, context and window say, whatever the action; and until when, if it was asked."""
         if not self._agents(facts.agent_id):
-            return False
+            return False, None
         context = self._context_holds(facts)
-        if context is False:
-            return False
-        window = self._window_holds(facts)
-        if window is False:
-            return False
-        return None if context is None or window is None else True
+        if context is False or not self.has_window:
+            return context, None
+        is_open, until = self._window(facts)
+        if is_open is False:
+            return False, until
+        return (None if context is None or is_open is None else True), until
 
     def _context_holds(self, facts: Facts) -> Truth:
         told: Truth = True
@@ -82,19 +104,13 @@ class CompiledConditions:
                 return False
         return told
 
-    def window_ends_ns(self, wall_ns: int) -> int | None:
-        """Return up to when the answer of the time window holds; None without a window."""
-        window = self._conditions.time_window
-        return None if window is None else window_answer(window, wall_ns)[1]
-
-    def _window_holds(self, facts: Facts) -> Truth:
-        window = self._conditions.time_window
-        if window is None:
-            return True
-        is_open, until = window_answer(window, facts.wall_ns)
-        if facts.holds_until_wall_ns is None or until < facts.holds_until_wall_ns:
-            facts.holds_until_wall_ns = until
-        return is_open
+    def _window(self, facts: Facts) -> Answer:
+        known = facts.windows.get(self)
+        if known is None:
+            window = self._conditions.time_window
+            assert window is not None
+            known = facts.windows[self] = window_answer(window, facts.wall_ns)
+        return known
 
 
 def context_text(value: Json) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TypeAlias
 
 Matcher: TypeAlias = Callable[[str], bool]
@@ -39,3 +39,32 @@ def compile_globs(patterns: Iterable[str] | None) -> Matcher:
         return lambda _text: True
     matchers = tuple(compile_glob(pattern) for pattern in patterns)
     return lambda text: any(matches(text) for matches in matchers)
+
+
+def select_matching(patterns: Iterable[str] | None, texts: Collection[str]) -> frozenset[str]:
+    """Return those of `texts` that any pattern matches; None matches everything.
+
+    For many texts at once: a pattern without a star is a look-up, one with stars a pass over the texts.
+    """
+    if patterns is None:
+        return frozenset(texts)
+    exact: set[str] = set()
+    found: set[str] = set()
+    for pattern in patterns:
+        first, star, last = pattern.partition("*")
+        if not star:
+            exact.add(pattern)
+        elif "*" in last:
+            found.update(filter(compile_glob(pattern), texts))
+        else:  # `order.*` and `*.delete`, nearly all there are: no call per text
+            shorter = len(first) + len(last)
+            found.update(
+                [
+                    text
+                    for text in texts
+                    if text.startswith(first) and text.endswith(last) and len(text) > shorter
+                ]
+            )
+    if exact:
+        found.update(exact.intersection(texts))
+    return frozenset(found)

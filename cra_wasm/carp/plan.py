@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ..errors import Json, NotFound
+from ..errors import NotFound
 from ..model.atlas import Policy
 from ..model.resolution import (
-    Constraint,
     Decision,
     DecisionType,
     DeniedAction,
@@ -24,11 +23,13 @@ from ..model.resolution import (
 from ..model.timestamps import timestamp_text
 from .catalogue import CompiledAction, CompiledAtlas
 from .conditions import Facts
+from .constraints import find_constraints
 from .context import ContextSelector
-from .decision import REASON_APPROVAL, CompiledPolicy, Verdict, decide
+from .decision import REASON_APPROVAL, Verdict, decide
 from .limits import Account, Ledger, Limit
 
 _VARIANTS_KEPT: Final = 64
+_NONE: Final[frozenset[str]] = frozenset()
 
 FullLimits = frozenset[tuple[str, str]]
 """(atlas_id, policy_id) of the limits that have no room for the caller."""
@@ -99,8 +100,8 @@ class Plan:
             (
                 until
                 for compiled in atlases
-                for conditions in compiled.conditions()
-                if (until := conditions.window_ends_ns(facts.wall_ns)) is not None
+                for conditions in compiled.windowed_conditions
+                if (until := conditions.window_ends_ns(facts)) is not None
             ),
             default=None,
         )
@@ -112,7 +113,7 @@ class Plan:
         or for the limits that a call takes from, has to be as fresh as that verdict.
         """
         for compiled in self.candidates:
-            for policy in self._atlases[compiled.atlas_id].windowed_policies:
+            for policy in compiled.subject.governing.windowed:
                 policy.applies(compiled.subject, self.facts)
 
     def usual_variant(self) -> Variant:
@@ -137,51 +138,63 @@ class Plan:
             known = self._variants[full] = self._compile(full)
         return known
 
-    def verdict_on(self, compiled: CompiledAction, full: FullLimits, *, approved: bool) -> Verdict:
-        """Return the verdict on one action while these limits are full, with or without an approval."""
-        exhausted = {policy_id for atlas_id, policy_id in full if atlas_id == compiled.atlas_id}
-        policies = self._atlases[compiled.atlas_id].policies
-        return decide(compiled.subject, policies, self.facts, exhausted, approved=approved)
+    def verdict_on(self, compiled: CompiledAction, *, approved: bool) -> Verdict:
+        """Return the verdict on one action while no limit is full, with or without an approval."""
+        return decide(compiled.subject, self.facts, frozenset(), approved=approved)
 
     def limits_on(self, compiled: CompiledAction) -> list[Limit]:
         """Return the rate limits that a call takes from, then the budgets: the order of the verdict."""
-        found = [compiled.subject.own_limit] if compiled.subject.own_limit else []
-        for policy in self._atlases[compiled.atlas_id].policies:
-            if policy.limit is not None and policy.restricts(compiled.subject, self.facts):
+        subject = compiled.subject
+        found = [subject.own_limit] if subject.own_limit else []
+        for policy in subject.governing.limiting:
+            if policy.limit is not None and policy.restricts(subject, self.facts):
                 found.append(policy.limit)
-        found.sort(key=lambda limit: not limit.is_rate)
         return found
 
     def policy(self, atlas_id: str, policy_id: str) -> Policy | None:
         """Return a policy of one of the plan's atlases; None for those that the runtime makes up."""
-        for compiled in self._atlases[atlas_id].policies:
-            if compiled.policy.policy_id == policy_id:
-                return compiled.policy
-        return None
+        return self._atlases[atlas_id].policies_by_id.get(policy_id)
 
     def _compile(self, full: FullLimits) -> Variant:
-        verdicts = tuple(self.verdict_on(compiled, full, approved=False) for compiled in self.candidates)
-        allowed = [one for one, verdict in zip(self.candidates, verdicts, strict=True) if verdict.allowed]
-        denied = tuple(
-            DeniedAction(action_id=verdict.action_id, reason=verdict.reason, policy_id=verdict.policy_id)
-            for verdict in verdicts
-            if verdict.reason is not None
+        exhausted: dict[str, set[str]] = {}
+        for atlas_id, policy_id in full:
+            exhausted.setdefault(atlas_id, set()).add(policy_id)
+        verdicts = tuple(
+            decide(one.subject, self.facts, exhausted.get(one.atlas_id, _NONE)) for one in self.candidates
         )
+        allowed: list[CompiledAction] = []
+        denied: list[DeniedAction] = []
+        denied_json: list[str] = []
+        payloads: list[str] = []
+        for one, verdict in zip(self.candidates, verdicts, strict=True):
+            policy_json = compact_json(verdict.policy_id)
+            payloads.append(
+                f'{{"action_id":{one.id_json},"policy_id":{policy_json},'
+                f'"result":"{"allow" if verdict.allowed else "deny"}"}}'
+            )
+            if verdict.reason is None:
+                allowed.append(one)
+                continue
+            denied.append(DeniedAction(verdict.action_id, verdict.reason, verdict.policy_id))
+            denied_json.append(
+                f'{{"action_id":{one.id_json},"reason":{compact_json(verdict.reason)},'
+                f'"policy_id":{policy_json}}}'
+            )
         until = self.facts.holds_until_wall_ns
         expires_at = None if until is None else timestamp_text(until)
         kind, reason = _decision_of(verdicts)
         decision = Decision(type=kind, reason=reason, expires_at=expires_at)
-        constraints = tuple(self._constraints(verdicts))
+        constraints = find_constraints(self._atlases.values(), self.candidates, verdicts, self.facts)
         outcome = Outcome(
             decision=decision,
             allowed_actions=tuple(one.part for one in allowed),
-            denied_actions=denied,
+            denied_actions=tuple(denied),
             constraints=constraints,
             ttl_seconds=self.ttl_seconds,
             json_before_context=f'"decision":{compact_json(decision.to_dict())},"context_blocks":',
             json_after_context=(
-                f',"allowed_actions":[{",".join(one.json for one in allowed)}]'
-                f',"denied_actions":{compact_json([one.to_dict() for one in denied])}'
+                f',"allowed_actions":[{",".join([one.json for one in allowed])}]'
+                f',"denied_actions":[{",".join(denied_json)}]'
                 f',"constraints":{compact_json([one.to_dict() for one in constraints])}'
                 f',"ttl_seconds":{self.ttl_seconds}'
             ),
@@ -189,60 +202,13 @@ class Plan:
         return Variant(
             outcome=outcome,
             verdicts=verdicts,
-            policy_payloads=tuple(_evaluated_payload(verdict) for verdict in verdicts),
+            policy_payloads=tuple(payloads),
             expires_wall_ns=until,
             completed_before_ids=(
                 f'{{"allowed_count":{len(allowed)},"context_block_count":',
                 f',"decision_type":"{decision.type}","denied_count":{len(denied)},"request_id":"',
             ),
         )
-
-    def _constraints(self, verdicts: Sequence[Verdict]) -> list[Constraint]:
-        found: list[Constraint] = []
-        for limit_owner in self.candidates:
-            own = limit_owner.action.rate_limit
-            if own is not None and limit_owner.subject.own_limit is not None:
-                found.append(
-                    Constraint(
-                        constraint_id=limit_owner.subject.own_limit.policy_id,
-                        type="rate_limit",
-                        parameters={**own.model_dump(), "actions": [limit_owner.action.action_id]},
-                    )
-                )
-        for atlas_id, atlas in self._atlases.items():
-            subjects = [one for one in self.candidates if one.atlas_id == atlas_id]
-            for compiled in atlas.policies:
-                found.extend(self._constraint(compiled, subjects, verdicts))
-        return found
-
-    def _constraint(
-        self, compiled: CompiledPolicy, candidates: Sequence[CompiledAction], verdicts: Sequence[Verdict]
-    ) -> list[Constraint]:
-        policy = compiled.policy
-        window = policy.conditions.time_window if policy.conditions else None
-        if policy.type == "deny" or (policy.type == "allow" and window is None):
-            return []
-        if policy.type in ("require_approval", "allow"):
-            actions = [one.action_id for one in verdicts if one.policy_id == policy.policy_id]
-            known = {one.action.action_id for one in candidates}
-            actions = [action_id for action_id in actions if action_id in known]
-        else:
-            actions = [
-                one.action.action_id for one in candidates if compiled.restricts(one.subject, self.facts)
-            ]
-        if not actions:
-            return []
-        parameters: dict[str, Json] = policy.parameters.model_dump(mode="json", exclude_none=True)
-        if policy.type == "scope":
-            parameters = {"allowed": parameters}
-        if policy.type == "allow" and window is not None:
-            parameters = window.model_dump(mode="json", exclude_none=True)
-        kind = "time_window" if policy.type == "allow" else policy.type
-        return [
-            Constraint(
-                constraint_id=policy.policy_id, type=kind, parameters={**parameters, "actions": actions}
-            )
-        ]
 
 
 def _candidates(
@@ -278,13 +244,3 @@ def _decision_of(verdicts: Sequence[Verdict]) -> tuple[DecisionType, str | None]
         return "requires_approval", REASON_APPROVAL
     reasons = {verdict.reason for verdict in verdicts}
     return "deny", reasons.pop() if len(reasons) == 1 else "no_action_allowed"
-
-
-def _evaluated_payload(verdict: Verdict) -> str:
-    return compact_json(
-        {
-            "action_id": verdict.action_id,
-            "policy_id": verdict.policy_id,
-            "result": "allow" if verdict.allowed else "deny",
-        }
-    )

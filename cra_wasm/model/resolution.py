@@ -87,7 +87,7 @@ class AllowedAction:
         return members
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class DeniedAction:
     """One action that may not, why, and by which policy."""
 

@@ -107,7 +107,7 @@ class ExecutionChecks:
         action, resolved = self._candidate(remembered, request.action_id)
         approval: Approval | None = None
         if resolved.awaits_approval:
-            verdict = remembered.plan.verdict_on(action, frozenset(), approved=True)
+            verdict = remembered.plan.verdict_on(action, approved=True)
             if not verdict.allowed:
                 return Denial(remembered=remembered, verdict=verdict)
             check_parameters(action, call.parameters)

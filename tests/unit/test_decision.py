@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
 import pytest
 
 from cra_wasm.carp.conditions import Facts
-from cra_wasm.carp.decision import CompiledPolicy, Subject, Verdict, by_priority, decide, higher_tier
+from cra_wasm.carp.decision import (
+    CompiledPolicy,
+    Governing,
+    Subject,
+    Verdict,
+    by_priority,
+    decide,
+    governing_of,
+    higher_tier,
+)
 
 from .building import action, answers, at, load, manifest, plan_with, planner_of, policy
 
 UNKNOWN = {"context_matches": {"absent": "*"}}
 NEVER = {"agents": ["nobody"]}
-SUBJECT = Subject(action_id="order.refund", risk_tier="low", capabilities=frozenset({"orders"}))
+NONE = Governing(())
+SUBJECT = Subject(
+    action_id="order.refund", risk_tier="low", capabilities=frozenset({"orders"}), governing=NONE
+)
 
 RATE = {"parameters": {"max_calls": 1, "window_seconds": 60}}
 BUDGET = {"parameters": {"max_calls": 1}}
@@ -37,10 +50,12 @@ def verdict(
 ) -> Verdict:
     """Decide with every limit full, unless told which are."""
     atlas = load(policies=policies, capabilities=[{"capability_id": "orders", "name": "Orders"}])
-    compiled = by_priority(CompiledPolicy(atlas.atlas_id, one) for one in atlas.policies)
+    ids = [subject.action_id]
+    compiled = by_priority(CompiledPolicy(atlas.atlas_id, one, ids) for one in atlas.policies)
+    governed = replace(subject, governing=governing_of(compiled, ids)[subject.action_id])
     facts = Facts(agent_id="bot-1", risk_tier=tier, wall_ns=0)
     full = frozenset(one.policy_id for one in atlas.policies) if exhausted is None else exhausted
-    return decide(subject, compiled, facts, full, approved=approved)
+    return decide(governed, facts, full, approved=approved)
 
 
 def test_without_a_policy_the_default_denies() -> None:
@@ -116,7 +131,7 @@ def test_a_scope_lists_by_glob_or_by_capability(parameters: dict[str, Any], allo
 
 
 def test_a_scope_covers_by_capability_only_what_belongs_to_it() -> None:
-    stranger = Subject(action_id="order.refund", risk_tier="low", capabilities=frozenset())
+    stranger = Subject(action_id="order.refund", risk_tier="low", capabilities=frozenset(), governing=NONE)
     narrow = policy("narrow", "scope", parameters={"capabilities": ["orders"]})
     assert verdict(policy("yes", "allow"), narrow, subject=stranger).reason == "out_of_scope"
 
@@ -140,7 +155,9 @@ def test_a_policy_is_about_the_actions_that_its_globs_match(globs: list[str], al
 
 def test_conditions_on_capabilities_look_at_those_of_the_action() -> None:
     yes = policy("yes", "allow", conditions={"capabilities": ["orders"]})
-    stranger = Subject(action_id="order.refund", risk_tier="low", capabilities=frozenset({"users"}))
+    stranger = Subject(
+        action_id="order.refund", risk_tier="low", capabilities=frozenset({"users"}), governing=NONE
+    )
     assert verdict(yes).allowed
     assert not verdict(yes, subject=stranger).allowed
 
@@ -151,7 +168,7 @@ def test_the_higher_tier_of_task_and_action_counts(of_task: str, of_action: str)
     tiers = ["low", "medium", "high", "critical"]
     effective = tiers[max(tiers.index(of_task), tiers.index(of_action))]
     assert higher_tier(of_task, of_action) == higher_tier(of_action, of_task) == effective
-    subject = Subject(action_id="order.refund", risk_tier=of_action, capabilities=frozenset())
+    subject = Subject(action_id="order.refund", risk_tier=of_action, capabilities=frozenset(), governing=NONE)
     for tier in tiers:
         yes = policy("yes", "allow", conditions={"risk_tiers": [tier]})
         assert verdict(yes, subject=subject, tier=of_task).allowed is (tier == effective)
