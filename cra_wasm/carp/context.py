@@ -30,7 +30,7 @@ def words_of(text: str) -> list[str]:
 class CompiledBlock:
     """A context block with its triggers compiled once, and the part of a Resolution that it becomes."""
 
-    __slots__ = ("block", "conditions", "injects", "part", "phrases")
+    __slots__ = ("block", "conditions", "event", "injects", "json", "part", "phrases")
 
     def __init__(self, atlas_id: str, block: BlockModel) -> None:
         self.block = block
@@ -47,6 +47,8 @@ class CompiledBlock:
             priority=block.priority,
             token_estimate=token_estimate(block.content),
         )
+        self.json = self.part.to_json()
+        self.event = ("context.injected", _injected_payload(self.part))
 
     def fits(self, facts: Facts, capabilities: frozenset[str]) -> bool:
         """Whether tier and conditions let it in; what cannot be told keeps it out."""
@@ -66,7 +68,10 @@ class CompiledBlock:
 
 
 class ContextSelector:
-    """Selects blocks for the goals of one plan: one pass over the goal for all keywords of all blocks."""
+    """Selects blocks for the goals of one plan: one pass over the goal for all keywords of all blocks.
+
+    `fixed` is the selection when no goal can change it.
+    """
 
     def __init__(
         self,
@@ -93,12 +98,12 @@ class ContextSelector:
                     self._phrases.append((phrase[0], f" {' '.join(phrase)} ", index))
         self._by_goal: dict[str, SelectedContext] = {}
         self._by_blocks: dict[frozenset[int], SelectedContext] = {}
-        self._fixed = None if self._words or self._phrases else self._select(frozenset(self._always))
+        self.fixed = None if self._words or self._phrases else self._select(frozenset(self._always))
 
     def select(self, goal: str) -> SelectedContext:
         """Return the blocks for a goal, by priority, then atlas order."""
-        if self._fixed is not None:
-            return self._fixed
+        if self.fixed is not None:
+            return self.fixed
         known = self._by_goal.get(goal)
         if known is not None:
             return known
@@ -126,11 +131,11 @@ class ContextSelector:
         known = self._by_blocks.get(indexes)
         if known is not None:
             return known
-        parts = tuple(self._blocks[index].part for index in sorted(indexes))
+        chosen = sorted(indexes)
         selection = SelectedContext(
-            blocks=parts,
-            json="[" + ",".join(part.to_json() for part in parts) + "]",
-            payloads=tuple(_injected_payload(part) for part in parts),
+            blocks=tuple(self._blocks[index].part for index in chosen),
+            json="[" + ",".join([self._blocks[index].json for index in chosen]) + "]",
+            events=tuple(self._blocks[index].event for index in chosen),
         )
         if len(self._by_blocks) >= _GOALS_KEPT:
             self._by_blocks.clear()

@@ -35,14 +35,14 @@ FullLimits = frozenset[tuple[str, str]]
 """(atlas_id, policy_id) of the limits that have no room for the caller."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variant:
-    """A plan's answer while a given set of limits is full."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Variant(Outcome):
+    """A plan's answer while a given set of limits is full; what Resolutions share and their reasons."""
 
-    outcome: Outcome
+    plan: Plan
     verdicts: tuple[Verdict, ...]
-    policy_payloads: tuple[str, ...]
-    """Canonical payloads of the policy.evaluated events, in manifest order."""
+    policy_events: tuple[tuple[str, str], ...]
+    """The policy.evaluated events in manifest order, each its type and canonical payload."""
     completed_before_ids: tuple[str, str]
     """Of the resolution.completed payload: up to context_block_count's value, and on to request_id's."""
     expires_wall_ns: int | None
@@ -50,7 +50,11 @@ class Variant:
 
 
 class Plan:
-    """The compiled answer for one key. `valid_until_ns` is None when no time window was asked."""
+    """The compiled answer for one key.
+
+    It holds for wall times from `valid_from_ns` to before `valid_until_ns`, which is None without time
+    windows: then it holds for ever. `usual` is the answer while no account is full.
+    """
 
     __slots__ = (
         "_atlases",
@@ -62,6 +66,8 @@ class Plan:
         "limits",
         "selector",
         "ttl_seconds",
+        "usual",
+        "valid_from_ns",
         "valid_until_ns",
     )
 
@@ -105,6 +111,8 @@ class Plan:
             ),
             default=None,
         )
+        self.valid_from_ns = facts.wall_ns
+        self.usual = self.variant(self._never_fit)
 
     def _ask_all_windows(self) -> None:
         """Ask each window that bears on a candidate, so that a resolution ends with the first of them.
@@ -116,9 +124,10 @@ class Plan:
             for policy in compiled.subject.governing.windowed:
                 policy.applies(compiled.subject, self.facts)
 
-    def usual_variant(self) -> Variant:
-        """Return the answer while no account is full."""
-        return self.variant(self._never_fit)
+    def holds_at(self, wall_ns: int) -> bool:
+        """Whether its time windows are still what they were."""
+        until = self.valid_until_ns
+        return until is None or self.valid_from_ns <= wall_ns < until
 
     def variant_now(self, ledger: Ledger, agent_id: str, session_id: str, elapsed_ns: int) -> Variant:
         """Return the answer under the limits that are full for this caller now."""
@@ -165,13 +174,12 @@ class Plan:
         allowed: list[CompiledAction] = []
         denied: list[DeniedAction] = []
         denied_json: list[str] = []
-        payloads: list[str] = []
+        events: list[tuple[str, str]] = []
         for one, verdict in zip(self.candidates, verdicts, strict=True):
             policy_json = compact_json(verdict.policy_id)
-            payloads.append(
-                f'{{"action_id":{one.id_json},"policy_id":{policy_json},'
-                f'"result":"{"allow" if verdict.allowed else "deny"}"}}'
-            )
+            result = "allow" if verdict.allowed else "deny"
+            payload = f'{{"action_id":{one.id_json},"policy_id":{policy_json},"result":"{result}"}}'
+            events.append(("policy.evaluated", payload))
             if verdict.reason is None:
                 allowed.append(one)
                 continue
@@ -185,7 +193,8 @@ class Plan:
         kind, reason = _decision_of(verdicts)
         decision = Decision(type=kind, reason=reason, expires_at=expires_at)
         constraints = find_constraints(self._atlases.values(), self.candidates, verdicts, self.facts)
-        outcome = Outcome(
+        return Variant(
+            plan=self,
             decision=decision,
             allowed_actions=tuple(one.part for one in allowed),
             denied_actions=tuple(denied),
@@ -198,11 +207,8 @@ class Plan:
                 f',"constraints":{compact_json([one.to_dict() for one in constraints])}'
                 f',"ttl_seconds":{self.ttl_seconds}'
             ),
-        )
-        return Variant(
-            outcome=outcome,
             verdicts=verdicts,
-            policy_payloads=tuple(payloads),
+            policy_events=tuple(events),
             expires_wall_ns=until,
             completed_before_ids=(
                 f'{{"allowed_count":{len(allowed)},"context_block_count":',

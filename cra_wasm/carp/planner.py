@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 from ..errors import Json
 from .catalogue import Catalogue, CompiledAtlas
@@ -14,8 +15,22 @@ from .plan import Plan
 PLANS_KEPT: Final = 256
 """Then the oldest half goes. A plan is a function of its key: dropping one changes no answer."""
 
-AgentFacts = tuple[bool, ...]
-"""Which of the catalogue's agent globs an agent matches."""
+_AGENT_KINDS_KEPT: Final = 4096
+
+Context: TypeAlias = Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolveOptions:
+    """What a call may say besides goal and tier, checked. A call that says nothing has None in its place."""
+
+    required_capabilities: tuple[str, ...] = ()
+    context_hints: tuple[str, ...] = ()
+    atlas_ids: tuple[str, ...] | None = None
+    context: Context | None = None
+
+
+NO_OPTIONS: Final = ResolveOptions()
 
 
 class Planner:
@@ -34,7 +49,11 @@ class Planner:
             for one in compiled.blocks
             for hint in (one.block.context_id, *one.block.keywords)
         )
-        self._plans: dict[object, Plan] = {}
+        self._agent_kinds: dict[tuple[bool, ...], int] = {}
+        self._next_agent_kind = 0
+        self.plans: dict[object, Plan] = {}
+        """By (agent kind, tier) for calls without options, which the hot path looks up by itself; by all the
+        facts for others."""
 
     def loading(self, atlas: CompiledAtlas) -> Planner:
         """Return a planner that knows that atlas too; raises as `Catalogue.loading`."""
@@ -44,64 +63,64 @@ class Planner:
         """Return a planner without that atlas; raises as `Catalogue.unloading`."""
         return Planner(self.catalogue.unloading(atlas_id), self._ttl_seconds)
 
-    def agent_facts(self, agent_id: str) -> AgentFacts:
-        """Return what the policies see of an agent: the part of a plan's key that is fixed per session."""
-        return tuple([matches(agent_id) for matches in self._agent_matchers])
+    def agent_kind(self, agent_id: str) -> int:
+        """Return a number for which of the agent globs an agent matches, all that policies see of it.
+
+        Agents of one number get the same plans. Numbers are never used twice: when too many kinds have been
+        seen they are forgotten, and agents seen later get plans of their own.
+        """
+        facts = tuple([matches(agent_id) for matches in self._agent_matchers])
+        kind = self._agent_kinds.get(facts)
+        if kind is None:
+            if len(self._agent_kinds) >= _AGENT_KINDS_KEPT:
+                self._agent_kinds.clear()
+            kind = self._agent_kinds[facts] = self._next_agent_kind
+            self._next_agent_kind += 1
+        return kind
 
     def plan_for(
-        self,
-        agent_id: str,
-        agent_facts: AgentFacts,
-        wall_ns: int,
-        *,
-        risk_tier: str,
-        required_capabilities: tuple[str, ...],
-        context_hints: tuple[str, ...],
-        atlas_ids: tuple[str, ...] | None,
-        context: Mapping[str, Json] | None,
+        self, agent_id: str, agent_kind: int, risk_tier: str, options: ResolveOptions | None, wall_ns: int
     ) -> Plan:
         """Return the plan for these facts, compiled now if it is new or its time windows have moved.
 
         Raises:
             NotFound: `atlas_not_found` or `capability_not_found`.
         """
-        texts: dict[str, str | None] = {}
-        seen: tuple[bool | None, ...] = ()
-        if self._context_matchers:
-            given = context or {}
-            texts = {key: context_text(given.get(key)) for key, _ in self._context_matchers}
-            # What the globs say, not the values: an agent must not choose how many plans there are.
-            seen = tuple(
-                [
-                    None if (text := texts[key]) is None else is_it(text)
-                    for key, is_it in self._context_matchers
-                ]
-            )
-        hints = self._known_hints.intersection(context_hints)  # what no block knows makes no plan of its own
-        key = (risk_tier, agent_facts, seen, required_capabilities, hints, atlas_ids)
-        plan = self._plans.get(key)
-        if plan is not None and (plan.valid_until_ns is None or wall_ns < plan.valid_until_ns):
-            if wall_ns >= plan.facts.wall_ns or plan.valid_until_ns is None:
-                return plan
-        facts = Facts(
-            agent_id=agent_id,
-            risk_tier=risk_tier,
-            context=texts,
-            wall_ns=wall_ns,
-        )
+        if options is None:
+            options = NO_OPTIONS
+            texts = self._context_texts({})
+            hints: frozenset[str] = frozenset()
+            key: object = (agent_kind, risk_tier)
+        else:
+            texts = self._context_texts(options.context or {})
+            hints = self._known_hints.intersection(options.context_hints)  # others make no plan of their own
+            wanted = options.required_capabilities
+            key = (agent_kind, risk_tier, self._seen(texts), wanted, hints, options.atlas_ids)
+        plan = self.plans.get(key)
+        if plan is not None and plan.holds_at(wall_ns):
+            return plan
         plan = Plan(
-            self.catalogue.chosen(atlas_ids),
-            facts,
-            required_capabilities,
+            self.catalogue.chosen(options.atlas_ids),
+            Facts(agent_id=agent_id, risk_tier=risk_tier, context=texts, wall_ns=wall_ns),
+            options.required_capabilities,
             hints,
             self._ttl_seconds,
         )
         self._keep(key, plan)
         return plan
 
+    def _context_texts(self, given: Context) -> dict[str, str | None]:
+        return {key: context_text(given.get(key)) for key, _ in self._context_matchers}
+
+    def _seen(self, texts: Mapping[str, str | None]) -> tuple[bool | None, ...]:
+        """Return what the globs say, not the values: an agent must not choose how many plans there are."""
+        return tuple(
+            [None if (text := texts[key]) is None else is_it(text) for key, is_it in self._context_matchers]
+        )
+
     def _keep(self, key: object, plan: Plan) -> None:
-        self._plans.pop(key, None)
-        if len(self._plans) >= PLANS_KEPT:
-            for old in list(self._plans)[: PLANS_KEPT // 2]:
-                del self._plans[old]
-        self._plans[key] = plan
+        self.plans.pop(key, None)
+        if len(self.plans) >= PLANS_KEPT:
+            for old in list(self.plans)[: PLANS_KEPT // 2]:
+                del self.plans[old]
+        self.plans[key] = plan

@@ -138,26 +138,38 @@ class SelectedContext:
 
     blocks: tuple[ContextBlock, ...]
     json: str
-    payloads: tuple[str, ...]
-    """Canonical payloads of the context.injected events."""
+    events: tuple[tuple[str, str], ...]
+    """The context.injected events, each its type and canonical payload."""
 
 
 class Resolution:
     """The answer to one resolve; its outcome and context are shared with others and never change.
 
     Texts of ids and times are made when they are read.
+
+    Args:
+        given_request_id: the caller's; None for the one of the resolve's own block.
+        wall_ns: when it was decided, by the wall clock.
+        elapsed_ns: the same moment on the timeline of its runtime, by which it expires.
     """
 
-    __slots__ = ("base_id", "outcome", "request_id_value", "selected", "wall_ns")
+    __slots__ = ("base_id", "elapsed_ns", "given_request_id", "outcome", "selected", "wall_ns")
 
     def __init__(
-        self, outcome: Outcome, selected: SelectedContext, base_id: int, request_id_value: int, wall_ns: int
+        self,
+        outcome: Outcome,
+        selected: SelectedContext,
+        base_id: int,
+        given_request_id: int | None,
+        wall_ns: int,
+        elapsed_ns: int,
     ) -> None:
         self.outcome = outcome
         self.selected = selected
         self.base_id = base_id
-        self.request_id_value = request_id_value
+        self.given_request_id = given_request_id
         self.wall_ns = wall_ns
+        self.elapsed_ns = elapsed_ns
 
     @property
     def trace_id(self) -> str:
@@ -172,7 +184,8 @@ class Resolution:
     @property
     def request_id(self) -> str:
         """The caller's, or one made for it."""
-        return uuid_text(self.request_id_value)
+        given = self.given_request_id
+        return uuid_text(self.base_id + REQUEST_ID_OFFSET if given is None else given)
 
     @property
     def timestamp(self) -> str:
@@ -211,11 +224,16 @@ class Resolution:
 
     def to_json(self) -> str:
         """Return the protocol's JSON object as text, joined from shared fragments."""
+        outcome = self.outcome
+        trace_id = uuid_text(self.base_id)
+        stem = trace_id[:-4]  # ids of one block differ in their last 16 bits, which begin at 0
+        given = self.given_request_id
+        request_id = f"{stem}{REQUEST_ID_OFFSET:04x}" if given is None else uuid_text(given)
         return (
-            f'{{"carp_version":"{CARP_VERSION}","resolution_id":"{self.resolution_id}",'
-            f'"request_id":"{self.request_id}","timestamp":"{self.timestamp}"'
-            f",{self.outcome.json_before_context}{self.selected.json}{self.outcome.json_after_context}"
-            f',"trace_id":"{self.trace_id}"}}'
+            f'{{"carp_version":"{CARP_VERSION}","resolution_id":"{stem}{RESOLUTION_ID_OFFSET:04x}",'
+            f'"request_id":"{request_id}","timestamp":"{timestamp_text(self.wall_ns)}"'
+            f",{outcome.json_before_context}{self.selected.json}{outcome.json_after_context}"
+            f',"trace_id":"{trace_id}"}}'
         )
 
     def to_dict(self) -> dict[str, Json]:

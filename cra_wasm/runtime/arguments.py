@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from ..carp.planner import NO_OPTIONS, ResolveOptions
 from ..errors import InvalidInput, Json
 from ..model.atlas import RISK_TIERS
 from ..model.limits import (
@@ -105,6 +106,19 @@ def check_context(context: object) -> dict[str, Json] | None:
     if not isinstance(context, Mapping):
         raise InvalidInput("invalid_context", "give an object", pointer="/context")
     return dict(context)
+
+
+def check_options(
+    required_capabilities: object, context_hints: object, atlas_ids: object, context: object
+) -> ResolveOptions | None:
+    """Return the options of a resolve, None when they say nothing, or raise as the checks of each."""
+    options = ResolveOptions(
+        required_capabilities=check_capabilities(required_capabilities),
+        context_hints=check_hints(context_hints),
+        atlas_ids=check_atlas_ids(atlas_ids),
+        context=check_context(context) or None,
+    )
+    return None if options == NO_OPTIONS else options
 
 
 def check_execution(action_id: object, idempotency_key: object) -> None:

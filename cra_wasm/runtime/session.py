@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from ..carp.plan import Plan, Variant
-from ..carp.planner import AgentFacts, Planner
+from ..carp.planner import Planner
 from ..errors import InvalidInput, InvalidState, Json, NotFound
 from ..model.ids import parse_uuid
 from ..model.resolution import RESOLUTION_ID_OFFSET, ExecuteResponse, Resolution
@@ -16,18 +16,31 @@ from ..model.resolution import RESOLUTION_ID_OFFSET, ExecuteResponse, Resolution
 RESOLUTIONS_PER_SESSION: Final = 1024
 REQUEST_IDS_PER_SESSION: Final = 8192
 IDEMPOTENCY_KEYS_PER_SESSION: Final = 1024
+_NS: Final = 1_000_000_000
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Remembered:
-    """A resolution that an execute may name until `expires_elapsed_ns`. Never changed; not frozen because
-    making a frozen one costs three times as much, on the hot path."""
+    """A resolution that an execute may name, with the plan and the verdicts behind it."""
 
     resolution: Resolution
-    plan: Plan
     variant: Variant
-    expires_elapsed_ns: int
-    window_ends_elapsed_ns: int | None
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that decided it."""
+        return self.variant.plan
+
+    def is_over(self, elapsed_ns: int) -> bool:
+        """Whether its time has passed: its ttl's, or that of a time window that bears on it.
+
+        In elapsed time: a wall clock that steps back must not prolong it.
+        """
+        age_ns = elapsed_ns - self.resolution.elapsed_ns
+        until = self.variant.expires_wall_ns
+        return age_ns >= self.resolution.ttl_seconds * _NS or (
+            until is not None and age_ns >= until - self.resolution.wall_ns
+        )
 
     def explain(self) -> list[dict[str, Json]]:
         """Return which policy decided each candidate, in manifest order."""
@@ -61,8 +74,8 @@ class Session:
 
     __slots__ = (
         "action_count",
-        "agent_facts",
         "agent_id",
+        "agent_kind",
         "calls_running",
         "forgotten_before_id",
         "goal",
@@ -105,35 +118,22 @@ class Session:
         self.action_count = 0
         self.calls_running = 0
         self.planner = planner
-        self.agent_facts: AgentFacts = planner.agent_facts(agent_id)
-        self.recent: deque[Remembered] | None = None
+        self.agent_kind = planner.agent_kind(agent_id)
+        self.recent: deque[Resolution] | None = None
         self.forgotten_before_id = 0
         self.request_ids: dict[int, int] | None = None
         self.keyed_calls: dict[str, KeyedCall] | None = None
 
-    def facts_under(self, planner: Planner) -> AgentFacts:
-        """Return the agent's facts, made anew only when the atlases have changed."""
-        if self.planner is not planner:
-            self.agent_facts = planner.agent_facts(self.agent_id)
-            self.planner = planner
-        return self.agent_facts
-
-    def remember(self, remembered: Remembered) -> int:
-        """Keep a resolution and return by how many the number of kept ones grew: 1, or 0 when one left."""
-        recent = self.recent
-        if recent is None:
-            recent = self.recent = deque()
-        recent.append(remembered)
-        if len(recent) <= RESOLUTIONS_PER_SESSION:
-            return 1
-        self.forget_oldest()
-        return 0
+    def see_atlases(self, planner: Planner) -> None:
+        """Ask the agent's kind anew: the atlases have changed."""
+        self.agent_kind = planner.agent_kind(self.agent_id)
+        self.planner = planner
 
     def forget_oldest(self) -> None:
         """Drop the oldest kept resolution; an execute that names it learns that it expired."""
         if self.recent:
             # Ids of one millisecond are in no order, so an older resolution may have the larger id.
-            forgotten_id = self.recent.popleft().resolution.base_id
+            forgotten_id = self.recent.popleft().base_id
             self.forgotten_before_id = max(self.forgotten_before_id, forgotten_id + 1)
 
     def find(self, resolution_id: str, elapsed_ns: int) -> Remembered:
@@ -146,8 +146,8 @@ class Session:
         """
         pointer = "/execution/resolution_id"
         base_id = parse_uuid(resolution_id, pointer=pointer) - RESOLUTION_ID_OFFSET
-        for remembered in reversed(self.recent or ()):
-            if remembered.resolution.base_id == base_id:
+        for resolution in reversed(self.recent or ()):
+            if resolution.base_id == base_id:
                 break
         else:
             if 0 <= base_id < self.forgotten_before_id:
@@ -155,8 +155,9 @@ class Session:
             raise NotFound(
                 "resolution_not_found", f"no resolution `{resolution_id}` in this session", pointer=pointer
             )
-        until = remembered.window_ends_elapsed_ns
-        if elapsed_ns >= remembered.expires_elapsed_ns or (until is not None and elapsed_ns >= until):
+        # INVARIANT: what a session remembers was made by Resolving, whose outcomes are Variants.
+        remembered = Remembered(resolution, cast(Variant, resolution.outcome))
+        if remembered.is_over(elapsed_ns):
             raise InvalidState("resolution_expired", "resolve again: its time is over", pointer=pointer)
         return remembered
 

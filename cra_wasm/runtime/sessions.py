@@ -8,11 +8,12 @@ from typing import Final
 from ..carp.planner import Planner
 from ..errors import CRAError, InvalidState, Json, NotFound
 from ..model.ids import parse_uuid, uuid_text
+from ..model.resolution import Resolution
 from ..trace.canonical import canonical_json
 from ..trace.raw import FIRST_EVENT_OFFSET, RawEvent, as_given
 from .arguments import RUNTIME_AGENT_ID
 from .recorder import Moment, Recorder
-from .session import Remembered, Session
+from .session import RESOLUTIONS_PER_SESSION, Session
 
 RESOLUTIONS_IN_ALL: Final = 65_536
 _FORGET_AT_ONCE: Final = RESOLUTIONS_IN_ALL // 16
@@ -125,23 +126,28 @@ class Sessions:
         self.remembered_count -= len(session.recent or ())
         return payload
 
-    def remember(self, session: Session, remembered: Remembered) -> None:
-        """Keep a resolution with its session; above 65,536 in all, the oldest of all sessions go."""
-        self.remembered_count += session.remember(remembered)
+    def remember(self, session: Session, resolution: Resolution) -> None:
+        """Keep a resolution with its session: its latest 1,024; above 65,536 in all, the oldest of all go."""
+        recent = session.recent
+        if recent is None:
+            recent = session.recent = deque()
+        recent.append(resolution)
+        if len(recent) > RESOLUTIONS_PER_SESSION:
+            session.forget_oldest()
+            return
+        self.remembered_count += 1
         if self.remembered_count > RESOLUTIONS_IN_ALL:
             self._forget_oldest()
 
     def _forget_oldest(self) -> None:
         """Drop the oldest 4,096 at once, so that looking through the sessions is paid once for many."""
         times = sorted(
-            remembered.expires_elapsed_ns
-            for session in self._running.values()
-            for remembered in session.recent or ()
+            resolution.elapsed_ns for session in self._running.values() for resolution in session.recent or ()
         )
         threshold = times[_FORGET_AT_ONCE - 1]
         left = _FORGET_AT_ONCE
         for session in self._running.values():
-            while left and session.recent and session.recent[0].expires_elapsed_ns <= threshold:
+            while left and session.recent and session.recent[0].elapsed_ns <= threshold:
                 session.forget_oldest()
                 self.remembered_count -= 1
                 left -= 1

@@ -8,7 +8,7 @@ from typing import Any
 from cra_wasm.atlas.loader import load_atlas
 from cra_wasm.carp.catalogue import Catalogue, CompiledAtlas
 from cra_wasm.carp.plan import Plan
-from cra_wasm.carp.planner import Planner
+from cra_wasm.carp.planner import Planner, ResolveOptions
 from cra_wasm.model.atlas import Atlas
 
 TTL_SECONDS = 3600
@@ -53,22 +53,14 @@ def planner_of(*manifests: dict[str, Any]) -> Planner:
 
 def plan_with(planner: Planner, agent_id: str = "agent-1", wall_ns: int = 0, **facts: Any) -> Plan:
     """Ask a planner as a resolve does, with what a resolve assumes when it is not told."""
-    asked: dict[str, Any] = {
-        "risk_tier": "low",
-        "required_capabilities": (),
-        "context_hints": (),
-        "atlas_ids": None,
-        "context": None,
-        **facts,
-    }
-    return planner.plan_for(agent_id, planner.agent_facts(agent_id), wall_ns, **asked)
+    risk_tier = facts.pop("risk_tier", "low")
+    options = ResolveOptions(**facts) if facts else None
+    return planner.plan_for(agent_id, planner.agent_kind(agent_id), risk_tier, options, wall_ns)
 
 
 def answers(plan: Plan) -> dict[str, tuple[str, str | None]]:
     """Return who decided each candidate, and the reason (None when allowed)."""
-    return {
-        verdict.action_id: (verdict.policy_id, verdict.reason) for verdict in plan.usual_variant().verdicts
-    }
+    return {verdict.action_id: (verdict.policy_id, verdict.reason) for verdict in plan.usual.verdicts}
 
 
 def at(text: str) -> int:

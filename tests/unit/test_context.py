@@ -173,14 +173,14 @@ def test_tokens_are_a_quarter_of_the_characters_rounded_up(chars: int, tokens: i
     assert token_estimate("ä" * chars) == tokens
 
 
-def test_a_selection_tells_the_same_as_blocks_as_json_and_as_payloads() -> None:
+def test_a_selection_tells_the_same_as_blocks_as_json_and_as_events() -> None:
     blocks = [block("a", content='"<\u2028é\U0001f600'), block("b", content_type="application/json")]
     planner = planner_of(manifest(context_blocks=blocks))
     chosen = plan_with(planner).selector.select("x")
     told = json.loads(chosen.json)
     assert [one["content"] for one in told] == ['"<\u2028é\U0001f600', "about b"]
     assert told == [json.loads(one.to_json()) for one in chosen.blocks]
-    assert [json.loads(payload) for payload in chosen.payloads] == [
+    assert [json.loads(payload) for _, payload in chosen.events] == [
         {"block_id": one["block_id"], "source": one["source"], "token_count": one["token_estimate"]}
         for one in told
     ]

@@ -207,7 +207,7 @@ def test_a_deny_whose_reason_reads_like_an_approval_awaits_none() -> None:
     planner = planner_of(
         manifest(actions=[action("order.refund")], policies=[policy("no", "deny", **members)])
     )
-    decision = plan_with(planner).usual_variant().outcome.decision
+    decision = plan_with(planner).usual.decision
     assert (decision.type, decision.reason) == ("deny", "requires_approval")
 
 
@@ -247,7 +247,7 @@ def test_the_decision_sums_up_the_candidates(
         if kind is not None
     ]
     planner = planner_of(manifest(actions=[action(name) for name in names], policies=policies))
-    outcome = plan_with(planner).usual_variant().outcome
+    outcome = plan_with(planner).usual
     assert (outcome.decision.type, outcome.decision.reason) == decision
     assert [one.action_id for one in outcome.allowed_actions] == [
         name for name, kind in zip(names, kinds, strict=True) if kind == "allow"
@@ -268,4 +268,4 @@ def test_an_unknown_timezone_closes_an_allow_and_keeps_a_deny() -> None:
         if kind == "deny":
             policies.append(policy("yes", "allow"))
         planner = planner_of(manifest(actions=[action("a.b")], policies=policies))
-        assert plan_with(planner, wall_ns=noon).usual_variant().verdicts[0].allowed is allowed
+        assert plan_with(planner, wall_ns=noon).usual.verdicts[0].allowed is allowed

@@ -118,7 +118,7 @@ def test_a_plan_answers_what_the_protocol_says(
         }
         assert {one.action_id: (one.policy_id, one.reason) for one in variant.verdicts} == expected
         assert [one.action_id for one in variant.verdicts] == list(expected)
-        outcome = variant.outcome
+        outcome = variant
         assert outcome.decision.type == reference.decision(list(expected.values()), awaiting)
         allowed = [name for name, (_, reason) in expected.items() if reason is None]
         assert [one.action_id for one in outcome.allowed_actions] == allowed
@@ -141,7 +141,7 @@ def test_an_answer_holds_until_the_moment_that_the_plan_and_the_resolution_name(
 
     first = answers(now)
     changes = next((at for at in range(now, now + 96 * quarter, quarter) if answers(at) != first), None)
-    for until in (plan.valid_until_ns, plan.usual_variant().expires_wall_ns):
+    for until in (plan.valid_until_ns, plan.usual.expires_wall_ns):
         if changes is not None:
             assert until is not None
             assert now < until <= changes

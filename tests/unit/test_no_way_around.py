@@ -124,11 +124,11 @@ def test_an_agent_cannot_choose_how_many_plans_are_kept() -> None:
     agent.resolve(context={"where": "eu-1"})
     agent.resolve(context={"where": "us-1"})
     agent.resolve()
-    plans = len(agent.resolver._planner._plans)
+    plans = len(agent.resolver._planner.plans)
     for number in range(50):
         agent.resolve(context_hints=[f"hint {number}"], context={"where": f"eu-{number}"})
         agent.resolve(context={"where": f"us-{number}"})
-    assert len(agent.resolver._planner._plans) == plans
+    assert len(agent.resolver._planner.plans) == plans
 
 
 def test_no_id_that_was_never_given_counts_as_expired() -> None:

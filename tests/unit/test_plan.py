@@ -20,7 +20,7 @@ OFFICE = {"time_window": {"start": "09:00", "end": "17:00"}}
 
 def expiry(*policies: dict[str, Any], wall_ns: int = NOON, **facts: Any) -> int | None:
     planner = planner_of(manifest(actions=[action("a.b")], policies=policies))
-    return plan_with(planner, wall_ns=wall_ns, **facts).usual_variant().expires_wall_ns
+    return plan_with(planner, wall_ns=wall_ns, **facts).usual.expires_wall_ns
 
 
 def test_a_resolution_ends_with_the_first_window_that_bears_on_a_candidate() -> None:
@@ -50,14 +50,10 @@ def test_what_was_asked_of_a_plan_before_does_not_change_when_its_answers_end() 
     rate = policy("rate", "rate_limit", parameters={"max_calls": 1, "window_seconds": 1}, conditions=OFFICE)
     planner = planner_of(manifest(actions=[action("a.b")], policies=[policy("ok", "allow"), rate]))
     plan = plan_with(planner, wall_ns=NOON)
-    before = plan.usual_variant()
+    before = plan.usual
     plan.limits_on(plan.candidates[0])
     after = plan.variant(frozenset({("com.example.shop", "rate")}))
-    assert (
-        before.outcome.decision.expires_at
-        == after.outcome.decision.expires_at
-        == "2026-11-24T17:00:00.000000Z"
-    )
+    assert before.decision.expires_at == after.decision.expires_at == "2026-11-24T17:00:00.000000Z"
 
 
 # Limits
@@ -89,8 +85,8 @@ def test_only_the_caller_whose_account_is_full_is_told_so() -> None:
     (limit,) = plan.limits
     ledger.take(limit, limit.account("agent-1", "s"), 0, 0.0)
     assert plan.variant_now(ledger, "agent-1", "s", 1).verdicts[0].reason == "rate_limit_exceeded"
-    assert plan.variant_now(ledger, "agent-2", "s", 1) is plan.usual_variant()
-    assert plan.variant_now(ledger, "agent-1", "s", 60 * NS) is plan.usual_variant()
+    assert plan.variant_now(ledger, "agent-2", "s", 1) is plan.usual
+    assert plan.variant_now(ledger, "agent-1", "s", 60 * NS) is plan.usual
     assert not ledger.full
 
 
@@ -111,7 +107,7 @@ def test_constraints_name_each_limit_window_scope_and_approval_over_the_candidat
     ]
     own = action("a.b", rate_limit={"max_calls": 1, "window_seconds": 1})
     planner = planner_of(manifest(actions=[own, action("a.c")], policies=policies))
-    outcome = plan_with(planner, wall_ns=NOON).usual_variant().outcome
+    outcome = plan_with(planner, wall_ns=NOON).usual
     assert [one.to_dict() for one in outcome.constraints] == [
         {
             "constraint_id": "a.b#rate_limit",

@@ -57,7 +57,7 @@ USUAL: dict[str, Any] = {"agent_id": "human", "wall_ns": NOON, "context": {"regi
 
 def shown(plan: Plan) -> dict[str, Any]:
     """Return all that a plan answers."""
-    outcome = plan.usual_variant().outcome
+    outcome = plan.usual
     text = (
         f"{{{outcome.json_before_context}{plan.selector.select('a goal').json}{outcome.json_after_context}}}"
     )
@@ -223,7 +223,7 @@ def test_the_number_of_plans_is_bounded_and_dropping_them_changes_no_answer() ->
     first = shown(plan_with(planner, **USUAL))
     for index in range(planner_module.PLANS_KEPT + 50):
         plan_with(planner, **USUAL, context_hints=(f"hint {index}",))
-        assert len(planner._plans) <= planner_module.PLANS_KEPT
+        assert len(planner.plans) <= planner_module.PLANS_KEPT
     assert shown(plan_with(planner, **USUAL)) == first
 
 
@@ -237,13 +237,13 @@ def test_the_number_of_variants_is_bounded_and_dropping_them_changes_no_answer(
     ]
     planner = planner_of(manifest(actions=[action("a.b")], policies=[policy("ok", "allow"), *limits]))
     plan = plan_with(planner)
-    assert plan.usual_variant().verdicts[0].allowed
+    assert plan.usual.verdicts[0].allowed
     for n in range(1, 6):
         full = frozenset({("com.example.shop", f"rate{n}")})
         assert plan.variant(full).verdicts[0].policy_id == f"rate{n}"
         assert plan.variant(full) is plan.variant(full)
         assert len(plan._variants) <= 3
-    assert plan.usual_variant().verdicts[0].allowed
+    assert plan.usual.verdicts[0].allowed
 
 
 # Loading
@@ -285,11 +285,11 @@ def test_required_capabilities_are_joined_and_an_empty_one_brings_nothing() -> N
         "order.refund",
         "user.read",
     ]
-    decision = plan_with(planner, required_capabilities=("nothing",)).usual_variant().outcome.decision
+    decision = plan_with(planner, required_capabilities=("nothing",)).usual.decision
     assert (decision.type, decision.reason) == ("deny", "no_candidates")
 
 
 def test_no_atlas_at_all_denies() -> None:
     plan = plan_with(Planner(Catalogue(), TTL_SECONDS))
-    assert plan.usual_variant().outcome.decision.type == "deny"
-    assert plan.usual_variant().verdicts == ()
+    assert plan.usual.decision.type == "deny"
+    assert plan.usual.verdicts == ()
