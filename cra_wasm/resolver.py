@@ -545,7 +545,8 @@ class Resolver:
         """
         with self._lock:
             try:
-                self._check_open()
+                if self._closed:
+                    self._check_open()
                 session = self._sessions.running(session_id)
                 texts = [arguments.check_event(event_type, payload)]
             except _TOLD as error:

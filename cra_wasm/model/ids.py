@@ -7,6 +7,7 @@ next id, so it is made when an event is drained or a caller reads it.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from ..errors import InvalidInput
@@ -42,6 +43,15 @@ def uuid_text(value: int) -> str:
     """Return the 36 characters of an id, lower-case."""
     digits = f"{value:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+@lru_cache(maxsize=128)
+def block_stem(base_id: int) -> str:
+    """Return the 32 characters that the ids of a block share; the last four count within it, in hex.
+
+    Kept for the latest blocks: a drain and a resolution's JSON ask several times for the same one.
+    """
+    return uuid_text(base_id)[:-4]
 
 
 def is_uuid_text(text: str) -> bool:

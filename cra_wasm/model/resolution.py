@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias
 
 from ..errors import Json
 from .atlas import RateLimit
-from .ids import uuid_text
+from .ids import block_stem, uuid_text
 from .timestamps import timestamp_text
 
 CARP_VERSION: Final = "1.0"
@@ -174,18 +174,18 @@ class Resolution:
     @property
     def trace_id(self) -> str:
         """The trace that the resolve's events share."""
-        return uuid_text(self.base_id)
+        return f"{block_stem(self.base_id)}0000"
 
     @property
     def resolution_id(self) -> str:
         """What an execute names."""
-        return uuid_text(self.base_id + RESOLUTION_ID_OFFSET)
+        return f"{block_stem(self.base_id)}{RESOLUTION_ID_OFFSET:04x}"
 
     @property
     def request_id(self) -> str:
         """The caller's, or one made for it."""
         given = self.given_request_id
-        return uuid_text(self.base_id + REQUEST_ID_OFFSET if given is None else given)
+        return f"{block_stem(self.base_id)}{REQUEST_ID_OFFSET:04x}" if given is None else uuid_text(given)
 
     @property
     def timestamp(self) -> str:
@@ -225,15 +225,12 @@ class Resolution:
     def to_json(self) -> str:
         """Return the protocol's JSON object as text, joined from shared fragments."""
         outcome = self.outcome
-        trace_id = uuid_text(self.base_id)
-        stem = trace_id[:-4]  # ids of one block differ in their last 16 bits, which begin at 0
-        given = self.given_request_id
-        request_id = f"{stem}{REQUEST_ID_OFFSET:04x}" if given is None else uuid_text(given)
+        stem = block_stem(self.base_id)
         return (
             f'{{"carp_version":"{CARP_VERSION}","resolution_id":"{stem}{RESOLUTION_ID_OFFSET:04x}",'
-            f'"request_id":"{request_id}","timestamp":"{timestamp_text(self.wall_ns)}"'
+            f'"request_id":"{self.request_id}","timestamp":"{timestamp_text(self.wall_ns)}"'
             f",{outcome.json_before_context}{self.selected.json}{outcome.json_after_context}"
-            f',"trace_id":"{trace_id}"}}'
+            f',"trace_id":"{stem}0000"}}'
         )
 
     def to_dict(self) -> dict[str, Json]:

@@ -9,7 +9,7 @@ from typing import Final
 from ..model.ids import uuid7_rest, uuid7_time
 
 _POOL_IDS: Final = 64
-"""Ids per os.urandom call: one call costs 2.3 us in WebAssembly. Few, so that no call pays for filling many."""
+"""Ids per os.urandom call, which costs 2.3 us in WebAssembly. Few: some call pays for making them all."""
 
 _BYTES_PER_ID: Final = 10
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 from ..carp.planner import NO_OPTIONS, ResolveOptions
@@ -141,22 +142,9 @@ def check_event(event_type: object, payload: object) -> tuple[str, str]:
     Raises:
         InvalidInput: `invalid_event_type`, `reserved_event_type`, `invalid_payload`, `not_canonical`.
     """
-    if (
-        not isinstance(event_type, str)
-        or len(event_type) > _MAX_EVENT_TYPE_CHARS
-        or _EVENT_TYPE.fullmatch(event_type) is None
-    ):
-        raise InvalidInput(
-            "invalid_event_type",
-            "use lower-case words joined by dots: `myapp.clicked`",
-            pointer="/event_type",
-        )
-    if event_type.startswith(_RESERVED):
-        raise InvalidInput(
-            "reserved_event_type",
-            f"`{event_type}` is the runtime's own: use another word",
-            pointer="/event_type",
-        )
+    if type(event_type) is not str:
+        raise _no_event_type()
+    _check_event_type(event_type)
     if not isinstance(payload, dict):
         raise InvalidInput("invalid_payload", "give an object", pointer="/payload")
     try:
@@ -169,6 +157,25 @@ def check_event(event_type: object, payload: object) -> tuple[str, str]:
             "invalid_payload", f"is longer than {MAX_PAYLOAD_CHARS} characters", pointer="/payload"
         )
     return event_type, text
+
+
+@lru_cache(maxsize=256)
+def _check_event_type(event_type: str) -> None:
+    """Hold a type to its form. A host has few: the latest that passed are not looked at again."""
+    if len(event_type) > _MAX_EVENT_TYPE_CHARS or _EVENT_TYPE.fullmatch(event_type) is None:
+        raise _no_event_type()
+    if event_type.startswith(_RESERVED):
+        raise InvalidInput(
+            "reserved_event_type",
+            f"`{event_type}` is the runtime's own: use another word",
+            pointer="/event_type",
+        )
+
+
+def _no_event_type() -> InvalidInput:
+    return InvalidInput(
+        "invalid_event_type", "use lower-case words joined by dots: `myapp.clicked`", pointer="/event_type"
+    )
 
 
 def _names(names: object, field: str, pointer: str, limit: int) -> tuple[str, ...]:

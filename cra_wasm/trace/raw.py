@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
-from ..model.ids import IDS_PER_BLOCK, uuid_text
+from ..model.ids import IDS_PER_BLOCK, block_stem, uuid_text
 from ..model.timestamps import timestamp_text
 
 FIRST_EVENT_OFFSET: Final = 8
@@ -18,6 +18,10 @@ MAX_EVENTS_PER_RECORD: Final = (IDS_PER_BLOCK - FIRST_EVENT_OFFSET) // 2
 
 UNIT_SEPARATOR: Final = "\x1f"
 """Stands between the fields of a line; no field can hold it (JSON escapes it)."""
+
+_NUMBERS_READY: Final = 512
+_NUMBERS: Final = tuple(f"{number:04x}" for number in range(_NUMBERS_READY))
+"""What ids end with, for the events of nearly every call."""
 
 EventTexts: TypeAlias = Sequence[tuple[str, str]]
 """(event_type, canonical payload) of each event, in order."""
@@ -87,21 +91,28 @@ class RawEvent:
     def lines(self, start: int = 0, stop: int | None = None) -> list[str]:
         """Return the events' lines, as the batch holds them (design: the batch), each with its line feed."""
         us = UNIT_SEPARATOR
-        stem = uuid_text(self.base_id)[:-4]
-        time_text = timestamp_text(self.wall_ns)
-        trace = f"{us}{uuid_text(self.trace_id)}{us}{stem}"
-        parent = "" if self.parent_span_id is None else uuid_text(self.parent_span_id)
-        lines = []
+        stem = block_stem(self.base_id)
+        trace_id = f"{stem}0000" if self.trace_id == self.base_id else uuid_text(self.trace_id)
+        span = f"{us}{trace_id}{us}{stem}"
+        child = f"{us}{stem}{FIRST_EVENT_OFFSET + 1:04x}{us}"
+        parent = child
+        if start == 0:
+            parent = (
+                f"{us}{us}" if self.parent_span_id is None else f"{us}{uuid_text(self.parent_span_id)}{us}"
+            )
+        time = f"{us}{timestamp_text(self.wall_ns)}{us}"
         number = FIRST_EVENT_OFFSET + 2 * start
         sequence = self.first_sequence + start
-        texts = self.expand(self.argument)
-        for index in range(start, self.count if stop is None else min(stop, self.count)):
-            event_type, payload = texts[index]
-            parent_text = parent if index == 0 else f"{stem}{FIRST_EVENT_OFFSET + 1:04x}"
+        lines = []
+        for event_type, payload in self.expand(self.argument)[start:stop]:
+            if number < _NUMBERS_READY:
+                numbers = _NUMBERS[number], _NUMBERS[number + 1]
+            else:
+                numbers = f"{number:04x}", f"{number + 1:04x}"
             lines.append(
-                f"{stem}{number:04x}{trace}{number + 1:04x}{us}{parent_text}{us}{sequence}"
-                f"{us}{time_text}{us}{event_type}{us}{payload}\n"
+                f"{stem}{numbers[0]}{span}{numbers[1]}{parent}{sequence}{time}{event_type}{us}{payload}\n"
             )
+            parent = child
             number += 2
             sequence += 1
         return lines
