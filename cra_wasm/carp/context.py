@@ -14,7 +14,10 @@ from .patterns import Matcher, compile_globs
 
 _WORD: Final = re.compile(r"\w+")
 _CHARS_PER_TOKEN: Final = 4
-_GOALS_KEPT: Final = 256
+_GOAL_CHARS_KEPT: Final = 65_536
+"""Of the goals that a plan remembers the selection for, together; then all are forgotten."""
+
+_SELECTIONS_KEPT: Final = 256
 
 
 def token_estimate(content: str) -> int:
@@ -97,6 +100,7 @@ class ContextSelector:
                 else:
                     self._phrases.append((phrase[0], f" {' '.join(phrase)} ", index))
         self._by_goal: dict[str, SelectedContext] = {}
+        self._goal_chars = 0
         self._by_blocks: dict[frozenset[int], SelectedContext] = {}
         self.fixed = None if self._words or self._phrases else self._select(frozenset(self._always))
 
@@ -108,8 +112,10 @@ class ContextSelector:
         if known is not None:
             return known
         selection = self._select(self._matching(goal))
-        if len(self._by_goal) >= _GOALS_KEPT:
+        self._goal_chars += len(goal)
+        if self._goal_chars > _GOAL_CHARS_KEPT:
             self._by_goal.clear()
+            self._goal_chars = len(goal)
         self._by_goal[goal] = selection
         return selection
 
@@ -134,10 +140,10 @@ class ContextSelector:
         chosen = sorted(indexes)
         selection = SelectedContext(
             blocks=tuple(self._blocks[index].part for index in chosen),
-            json="[" + ",".join([self._blocks[index].json for index in chosen]) + "]",
+            block_jsons=tuple(self._blocks[index].json for index in chosen),
             events=tuple(self._blocks[index].event for index in chosen),
         )
-        if len(self._by_blocks) >= _GOALS_KEPT:
+        if len(self._by_blocks) >= _SELECTIONS_KEPT:
             self._by_blocks.clear()
         self._by_blocks[indexes] = selection
         return selection

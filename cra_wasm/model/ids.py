@@ -26,17 +26,8 @@ RANDOM_BITS: Final = _RANDOM_A | _RANDOM_B
 
 def uuid7(wall_ns: int, random_bits: int) -> int:
     """Return the UUIDv7 of a time and of the bits of `random_bits` under RANDOM_BITS."""
-    return uuid7_time(wall_ns // 1_000_000) | uuid7_rest(random_bits)
-
-
-def uuid7_time(milliseconds: int) -> int:
-    """Return the part of a UUIDv7 that says when."""
-    return (milliseconds & ((1 << 48) - 1)) << 80
-
-
-def uuid7_rest(random_bits: int) -> int:
-    """Return the part that says which: version, variant and the bits of `random_bits` under RANDOM_BITS."""
-    return _VERSION_7 | _VARIANT | (random_bits & RANDOM_BITS)
+    milliseconds = (wall_ns // 1_000_000) & ((1 << 48) - 1)
+    return (milliseconds << 80) | _VERSION_7 | _VARIANT | (random_bits & RANDOM_BITS)
 
 
 def uuid_text(value: int) -> str:

@@ -134,10 +134,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class SelectedContext:
-    """The context blocks of a resolution, with the texts that are the same each time they are selected."""
+    """The context blocks of a resolution, with the texts that are the same each time they are selected.
+
+    The JSON of each is shared and joined when it is asked for: remembered resolutions must not hold copies.
+    """
 
     blocks: tuple[ContextBlock, ...]
-    json: str
+    block_jsons: tuple[str, ...]
     events: tuple[tuple[str, str], ...]
     """The context.injected events, each its type and canonical payload."""
 
@@ -229,7 +232,8 @@ class Resolution:
         return (
             f'{{"carp_version":"{CARP_VERSION}","resolution_id":"{stem}{RESOLUTION_ID_OFFSET:04x}",'
             f'"request_id":"{self.request_id}","timestamp":"{timestamp_text(self.wall_ns)}"'
-            f",{outcome.json_before_context}{self.selected.json}{outcome.json_after_context}"
+            f",{outcome.json_before_context}[{','.join(self.selected.block_jsons)}]"
+            f"{outcome.json_after_context}"
             f',"trace_id":"{stem}0000"}}'
         )
 

@@ -177,7 +177,7 @@ def test_a_selection_tells_the_same_as_blocks_as_json_and_as_events() -> None:
     blocks = [block("a", content='"<\u2028é\U0001f600'), block("b", content_type="application/json")]
     planner = planner_of(manifest(context_blocks=blocks))
     chosen = plan_with(planner).selector.select("x")
-    told = json.loads(chosen.json)
+    told = [json.loads(text) for text in chosen.block_jsons]
     assert [one["content"] for one in told] == ['"<\u2028é\U0001f600', "about b"]
     assert told == [json.loads(one.to_json()) for one in chosen.blocks]
     assert [json.loads(payload) for _, payload in chosen.events] == [
@@ -187,7 +187,8 @@ def test_a_selection_tells_the_same_as_blocks_as_json_and_as_events() -> None:
 
 
 def test_the_caches_are_bounded_and_dropping_them_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context_module, "_GOALS_KEPT", 4)
+    monkeypatch.setattr(context_module, "_GOAL_CHARS_KEPT", 8)
+    monkeypatch.setattr(context_module, "_SELECTIONS_KEPT", 4)
     blocks = [block(f"b{n}", keywords=[f"w{n}"]) for n in range(6)]
     selector = plan_with(planner_of(manifest(context_blocks=blocks))).selector
     for _ in range(2):

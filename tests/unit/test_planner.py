@@ -58,9 +58,8 @@ USUAL: dict[str, Any] = {"agent_id": "human", "wall_ns": NOON, "context": {"regi
 def shown(plan: Plan) -> dict[str, Any]:
     """Return all that a plan answers."""
     outcome = plan.usual
-    text = (
-        f"{{{outcome.json_before_context}{plan.selector.select('a goal').json}{outcome.json_after_context}}}"
-    )
+    blocks = ",".join(plan.selector.select("a goal").block_jsons)
+    text = f"{{{outcome.json_before_context}[{blocks}]{outcome.json_after_context}}}"
     result: dict[str, Any] = json.loads(text)
     return result
 
