@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, TypeAlias
@@ -25,7 +26,7 @@ _NOTHING: Final = Decimal(0)
 _INDEX: Final = re.compile("0|[1-9][0-9]{0,8}")
 
 Account: TypeAlias = tuple[str, str, str]
-"""atlas_id, policy_id, and whose calls are counted together."""
+"""atlas_id, policy_id, and the subject: whose calls are counted together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +50,7 @@ class Limit:
 
     def account(self, agent_id: str, session_id: str) -> Account:
         """Return the account of a caller: rate limits count per agent, budgets per their scope."""
-        subject = {"agent": agent_id, "session": session_id, "atlas": ""}[self.scope]
-        return self.atlas_id, self.policy_id, f"{self.scope}:{subject}"
+        return self.atlas_id, self.policy_id, subjects_of(agent_id, session_id)[self.scope]
 
     def cost_of(self, parameters: dict[str, Json]) -> float | None:
         """Return what a call costs; None when its parameters give no finite cost >= 0."""
@@ -64,6 +64,11 @@ class Limit:
         except OverflowError:
             return None
         return cost if math.isfinite(cost) and cost >= 0 else None
+
+
+def subjects_of(agent_id: str, session_id: str) -> dict[str, str]:
+    """Return, by scope, whose calls a caller's are counted with."""
+    return {"agent": f"agent:{agent_id}", "session": f"session:{session_id}", "atlas": "atlas:"}
 
 
 def limit_of_policy(atlas_id: str, policy: Policy) -> Limit:
@@ -167,13 +172,16 @@ class Ledger:
     """What every account has taken.
 
     `full` holds the accounts that were full when they were last looked at; while it is empty no limit can
-    bite, so that resolve asks nothing else.
+    bite, so that resolve asks nothing else. Accounts are also found by their subject, so that neither a
+    caller nor an ended session pays for the number of limits or of other callers.
     """
 
     def __init__(self) -> None:
         self._taken: dict[Account, _Taken] = {}
         self._windows: dict[Account, int | None] = {}
+        self._of_subject: dict[str, set[Account]] = {}
         self.full: set[Account] = set()
+        self._full_of_subject: dict[str, set[Account]] = {}
         self._takes = 0
 
     def retry_after_ms(
@@ -189,14 +197,20 @@ class Ledger:
         wait_ms = _wait_ms(limit, taken, elapsed_ns, cost)
         if cost is None:
             if wait_ms is None:
-                self.full.discard(account)
-            else:
-                self.full.add(account)
+                self._mark_free(account)
+            elif taken is not None:  # a limit that not even the first call fits is known to the plan
+                self._mark_full(account)
         return wait_ms
+
+    def full_of(self, agent_id: str, session_id: str) -> list[Account]:
+        """Return those of `full` that a caller's calls count in."""
+        subjects = subjects_of(agent_id, session_id).values()
+        return [account for subject in subjects for account in self._full_of_subject.get(subject, ())]
 
     def take(self, limit: Limit, account: Account, elapsed_ns: int, cost: float) -> None:
         """Count one call. Whether it fits was asked before; there is no refund."""
         taken = self._taken.setdefault(account, _Taken())
+        self._of_subject.setdefault(account[2], set()).add(account)
         self._windows[account] = limit.window_ns
         taken.calls += 1
         taken.cost += _decimal(cost)
@@ -209,11 +223,13 @@ class Ledger:
 
     def forget_session(self, session_id: str) -> None:
         """Drop the accounts of an ended session."""
-        self._drop([account for account in self._taken if account[2] == f"session:{session_id}"])
+        self._drop(self._of_subject.get(f"session:{session_id}", ()))
 
     def look_again_at(self, atlas_id: str) -> None:
         """Count an atlas's accounts as full until they are looked at: its limits may be tighter now."""
-        self.full.update(account for account in self._taken if account[0] == atlas_id)
+        for account in self._taken:
+            if account[0] == atlas_id:
+                self._mark_full(account)
 
     def forget_atlas(self, atlas_id: str) -> None:
         """Drop the accounts of an atlas that was unloaded."""
@@ -241,8 +257,25 @@ class Ledger:
                 past.append(account)
         self._drop(past)
 
-    def _drop(self, accounts: list[Account]) -> None:
-        for account in accounts:
+    def _drop(self, accounts: Iterable[Account]) -> None:
+        for account in tuple(accounts):
             del self._taken[account]
             del self._windows[account]
+            _remove(self._of_subject, account)
+            self._mark_free(account)
+
+    def _mark_full(self, account: Account) -> None:
+        self.full.add(account)
+        self._full_of_subject.setdefault(account[2], set()).add(account)
+
+    def _mark_free(self, account: Account) -> None:
+        if account in self.full:
             self.full.discard(account)
+            _remove(self._full_of_subject, account)
+
+
+def _remove(by_subject: dict[str, set[Account]], account: Account) -> None:
+    those = by_subject[account[2]]
+    those.discard(account)
+    if not those:
+        del by_subject[account[2]]

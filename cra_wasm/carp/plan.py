@@ -26,7 +26,7 @@ from .conditions import Facts
 from .constraints import find_constraints
 from .context import ContextSelector
 from .decision import REASON_APPROVAL, Verdict, decide
-from .limits import Account, Ledger, Limit
+from .limits import Ledger, Limit
 
 _VARIANTS_KEPT: Final = 64
 _NONE: Final[frozenset[str]] = frozenset()
@@ -91,11 +91,14 @@ class Plan:
         )
         self._ask_all_windows()
         touched = {compiled.atlas_id for compiled in self.candidates}
-        self.limits = tuple(
-            limit for name, compiled in self._atlases.items() if name in touched for limit in compiled.limits
-        )
+        self.limits: dict[tuple[str, str], Limit] = {
+            (limit.atlas_id, limit.policy_id): limit
+            for name, compiled in self._atlases.items()
+            if name in touched
+            for limit in compiled.limits
+        }
         self._never_fit: FullLimits = frozenset(
-            (limit.atlas_id, limit.policy_id) for limit in self.limits if limit.never_fits
+            name for name, limit in self.limits.items() if limit.never_fits
         )
         self.ttl_seconds = ttl_seconds
         self.candidate_index = {
@@ -132,10 +135,13 @@ class Plan:
     def variant_now(self, ledger: Ledger, agent_id: str, session_id: str, elapsed_ns: int) -> Variant:
         """Return the answer under the limits that are full for this caller now."""
         full = set(self._never_fit)
-        for limit in self.limits:
-            account: Account = limit.account(agent_id, session_id)
-            if account in ledger.full and ledger.retry_after_ms(limit, account, elapsed_ns) is not None:
-                full.add((limit.atlas_id, limit.policy_id))
+        for account in ledger.full_of(agent_id, session_id):
+            limit = self.limits.get(account[:2])
+            # An atlas loaded anew may count the same limit by another scope: then this account is a dead one.
+            if limit is None or limit.account(agent_id, session_id) != account:
+                continue
+            if ledger.retry_after_ms(limit, account, elapsed_ns) is not None:
+                full.add(account[:2])
         return self.variant(frozenset(full))
 
     def variant(self, full: FullLimits) -> Variant:

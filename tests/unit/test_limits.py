@@ -266,6 +266,36 @@ def test_agents_do_not_use_up_each_others_limit() -> None:
     assert [spend(ledger, limit, 0, agent_id=name) for name in ("a", "b", "a")] == [None, None, 10_000]
 
 
+def test_a_caller_is_told_of_its_own_full_accounts_and_of_no_others() -> None:
+    ledger = Ledger()
+    scopes = {
+        "agent": rate(1, 10),
+        "session": limit_of("budget", max_calls=1),
+        "atlas": limit_of("budget", max_calls=1, scope="atlas"),
+    }
+    for limit in scopes.values():
+        ledger.take(limit, limit.account("a", "s1"), 0, 0.0)
+
+    def scopes_full(agent_id: str, session_id: str) -> set[str]:
+        return {account[2].split(":")[0] for account in ledger.full_of(agent_id, session_id)}
+
+    assert scopes_full("a", "s1") == {"agent", "session", "atlas"}
+    assert scopes_full("a", "s2") == {"agent", "atlas"}
+    assert scopes_full("b", "s1") == {"session", "atlas"}
+    assert scopes_full("b", "s2") == {"atlas"}
+    ledger.forget_session("s1")
+    assert scopes_full("a", "s1") == {"agent", "atlas"}
+    ledger.forget_atlas("com.example.shop")
+    assert scopes_full("a", "s1") == set()
+    assert ledger._full_of_subject == ledger._of_subject == {}
+
+
+def test_asking_about_a_limit_that_nothing_fits_leaves_nothing_behind() -> None:
+    ledger, never = Ledger(), limit_of("budget", max_calls=0)
+    assert ledger.retry_after_ms(never, never.account("a", "s"), 0) == NEVER
+    assert not ledger.full and not ledger._full_of_subject
+
+
 # Forgetting
 
 

@@ -82,7 +82,7 @@ def test_only_the_caller_whose_account_is_full_is_told_so() -> None:
     rate = policy("rate", "rate_limit", parameters={"max_calls": 1, "window_seconds": 60})
     planner = planner_of(manifest(actions=[action("a.b")], policies=[policy("ok", "allow"), rate]))
     plan, ledger = plan_with(planner), Ledger()
-    (limit,) = plan.limits
+    (limit,) = plan.limits.values()
     ledger.take(limit, limit.account("agent-1", "s"), 0, 0.0)
     assert plan.variant_now(ledger, "agent-1", "s", 1).verdicts[0].reason == "rate_limit_exceeded"
     assert plan.variant_now(ledger, "agent-2", "s", 1) is plan.usual
