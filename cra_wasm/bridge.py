@@ -25,6 +25,7 @@ from .trace.buffer import Batch
 _Arguments = ParamSpec("_Arguments")
 
 _resolver: Final[list[Resolver]] = []
+_listeners: Final[list[Any]] = []
 
 
 def attach(resolver: Resolver) -> None:
@@ -41,11 +42,13 @@ def attach(resolver: Resolver) -> None:
     if _resolver and _resolver[0] is not resolver:
         close()
     _resolver[:] = [resolver]
+    _listen(resolver)
 
 
 def _runtime() -> Resolver:
     if not _resolver:
         _resolver.append(Resolver(tracing="deferred"))
+        _listen(_resolver[0])
     return _resolver[0]
 
 
@@ -238,15 +241,19 @@ def decide_approval(arguments_json: str) -> Json:
 
 @_answers_in_json
 def emit(session_id: str, event_type: str, payload_json: str) -> Json:
-    """Record an event of the page's own and return {"event_id", "sequence"}; see `Resolver.emit`."""
+    """Record an event of the page's own and return {"event_id", "sequence"}, both null when it was dropped;
+    see `Resolver.emit`.
+    """
     raw = _runtime().emit(session_id, event_type, _object(payload_json, code="invalid_payload"))
+    if raw is None:
+        return {"event_id": None, "sequence": None}
     return {"event_id": uuid_text(raw.event_id(0)), "sequence": raw.first_sequence}
 
 
 @_answers_in_json
 def statistics() -> Json:
     """Return the runtime's state: {"version", "sessions_active", "resolutions_remembered", "atlases",
-    "tracing", "pressure", "buffer": {...}}.
+    "tracing", "pressure", "buffer": the members of `BufferStats`}.
     """
     stats = asdict(_runtime().statistics())
     return {"version": __version__, **stats, "atlases": list(stats["atlases"])}
@@ -255,6 +262,28 @@ def statistics() -> Json:
 def pending_events() -> int:
     """Return how many events wait to be drained."""
     return _runtime().buffer_stats().pending
+
+
+@_answers_in_json
+def on_pressure(function: Any = None) -> Json:
+    """Have a JavaScript function called when much waits to be drained; see `Resolver.on_pressure`.
+
+    It replaces the one before, holds for resolvers attached later, and takes no arguments; undefined ends it.
+    Returns {"listening"}.
+    """
+    _listeners[:] = [function] if callable(function) else []
+    if _resolver:
+        _listen(_resolver[0])
+    return {"listening": bool(_listeners)}
+
+
+def _listen(resolver: Resolver) -> None:
+    resolver.on_pressure(_tell_pressure)
+
+
+def _tell_pressure() -> None:
+    for function in _listeners:
+        function()
 
 
 def drain_traces(max_events: int) -> Any:

@@ -49,6 +49,8 @@ DEFAULT_TTL_SECONDS: Final = 3600
 DEFAULT_SKEW_SECONDS: Final = 300
 END_REASONS: Final = ("completed", "timeout", "error", "cancelled", "interrupted")
 
+_CALM_PRESSURE: Final = 0.5
+
 _TOLD: Final = (InvalidInput, NotFound, InvalidState)
 """Errors that the trace records; a full buffer and a broken store cannot be recorded."""
 
@@ -74,7 +76,12 @@ class Resolver:
             given, else `drain_traces` hands them out.
         storage: where events go; without one, immediate mode keeps them in memory. Closing it is the
             caller's.
-        capacity: 16 to 16,777,216 events; full means that calls are refused with BufferFull.
+        capacity: 16 to 16,777,216 events' worth: an event weighs 1, and 1 more for each KiB of its own text.
+        on_full: what happens when the buffer is full. "refuse": calls raise BufferFull, nothing was decided.
+            "drop" (deferred mode only): resolve, emit and the record of an error go on without their events,
+            which are counted in `buffer_stats().dropped` and told by a trace.gap event before anything newer
+            of the session; execute, approvals and new sessions are refused all the same, and so is an execute
+            under a resolution that was dropped.
         ttl_seconds: 1-86400, how long an execute may name a resolution.
         skew_seconds: how far a CARPRequest's timestamp may be from now.
         clock, ids: for tests; see `cra_wasm.testing`.
@@ -88,6 +95,7 @@ class Resolver:
         tracing: Literal["immediate", "deferred"] = "immediate",
         storage: StorageBackend | None = None,
         capacity: int = DEFAULT_CAPACITY,
+        on_full: Literal["refuse", "drop"] = "refuse",
         ttl_seconds: int = DEFAULT_TTL_SECONDS,
         skew_seconds: int = DEFAULT_SKEW_SECONDS,
         clock: Clock | None = None,
@@ -107,7 +115,7 @@ class Resolver:
         self._processor: TraceProcessor | None = None
         self._storage = storage
         self._tracing = tracing
-        self._tracer = self._new_tracer(capacity)
+        self._tracer = self._new_tracer(capacity, on_full)
         self._recorder = Recorder(self._tracer, Timeline(clock or SystemClock()), ids or PooledIds())
         self._sessions = Sessions(self._recorder)
         self._ledger = Ledger()
@@ -237,7 +245,8 @@ class Resolver:
             InvalidInput: `invalid_goal`, `invalid_risk_tier`, ... with the pointer of the culprit.
             NotFound: `session_not_found`, `atlas_not_found`, `capability_not_found`.
             InvalidState: `session_ended`.
-            BufferFull, BackendFailure: it could not be recorded, so it was not decided.
+            BufferFull, BackendFailure: it could not be recorded, so it was not decided. With
+                `on_full="drop"` it is decided all the same, but nothing may be executed under it.
         """
         with self._lock:
             try:
@@ -366,8 +375,8 @@ class Resolver:
         Raises:
             InvalidInput: `invalid_parameters` with the pointer of the culprit, `invalid_id`, ...
             NotFound: `session_not_found`, `resolution_not_found`, `action_not_found`.
-            InvalidState: `session_ended`, `resolution_expired`, `atlas_unloaded`, `no_executor`,
-                `async_executor`, `idempotency_conflict`, `execution_in_progress`.
+            InvalidState: `session_ended`, `resolution_expired`, `resolution_unrecorded`, `atlas_unloaded`,
+                `no_executor`, `async_executor`, `idempotency_conflict`, `execution_in_progress`.
             BufferFull, BackendFailure: it could not be recorded, so nothing ran.
         """
         return self._execute(
@@ -532,8 +541,10 @@ class Resolver:
 
     # Trace
 
-    def emit(self, session_id: str, event_type: str, payload: dict[str, Json]) -> RawEvent:
+    def emit(self, session_id: str, event_type: str, payload: dict[str, Json]) -> RawEvent | None:
         """Record an event of the host's own. Its payload is frozen now.
+
+        None when it was dropped, which happens with `on_full="drop"` only: it has no id and no number.
 
         Args:
             event_type: lower-case words joined by dots, not one of the protocol's prefixes.
@@ -551,7 +562,8 @@ class Resolver:
                 texts = [arguments.check_event(event_type, payload)]
             except _TOLD as error:
                 self._tell(session_id, error)
-            return self._recorder.record(session, self._recorder.now(), texts, trace_id=session.trace_id)
+            moment = self._recorder.now()
+            return self._recorder.record_or_drop(session, moment, texts, trace_id=session.trace_id)
 
     def get_trace(self, session_id: str) -> list[TraceEvent]:
         """Return a session's events, running or ended, in order; deferred ones are flushed first.
@@ -600,6 +612,18 @@ class Resolver:
         """
         return self._deferred_buffer().buffer_stats()
 
+    def on_pressure(self, wake: Callable[[], None]) -> None:
+        """Have `wake` called when 500 events' worth, or half a smaller capacity, wait for `drain_traces`:
+        once, and again after the next drain.
+
+        Args:
+            wake: called in the middle of a call; it must return at once, and what it raises is lost.
+
+        Raises:
+            InvalidState: as `drain_traces`.
+        """
+        self._deferred_buffer().claim("drain_traces", wake)
+
     def buffer_pressure(self) -> float:
         """Return how full the buffer is, 0.0 to 1.0; 0.0 in immediate mode."""
         return self._buffer.buffer_pressure() if self._buffer else 0.0
@@ -627,11 +651,18 @@ class Resolver:
             if not self._closed:
                 self._closed = True
                 self._sessions.end_runtime_session()
+                self._sessions.tell_losses(beyond=True)
                 self._executors.clear()
         if self._processor_handle is not None:
             self._processor_handle.shutdown()
 
-    def _new_tracer(self, capacity: int) -> Tracer:
+    def _new_tracer(self, capacity: int, on_full: str) -> Tracer:
+        if on_full != "refuse" and (on_full != "drop" or self._tracing == "immediate"):
+            raise InvalidInput(
+                "invalid_on_full",
+                "use `refuse`, or in deferred mode `drop`: immediate mode has no buffer to be full",
+                pointer="/on_full",
+            )
         if self._tracing == "immediate":
             self._storage = self._storage or MemoryStorage()
             return ImmediateTracer(self._storage)
@@ -640,7 +671,9 @@ class Resolver:
         self._buffer = TraceRingBuffer(capacity)
         if self._storage is not None:
             self._processor = TraceProcessor(self._buffer, self._storage, drive=new_drive())
-        return DeferredTracer(self._buffer)
+        if on_full == "drop":
+            self._buffer.notify_room(self._tell_losses)
+        return DeferredTracer(self._buffer, drops=on_full == "drop")
 
     def _start_processor(self) -> ProcessorHandle | None:
         return self._processor.start() if self._processor else None
@@ -659,6 +692,15 @@ class Resolver:
         if not self._closed:
             self._sessions.record_error(session_id, error, self._planner)
         raise error
+
+    def _tell_losses(self) -> None:
+        """Record the gaps of sessions that make no call, once the buffer is half empty.
+
+        Not with the first room: while a flood goes on, gaps would take the room of what it could record.
+        """
+        if self._tracer.lost and self.buffer_pressure() < _CALM_PRESSURE:
+            with self._lock:
+                self._sessions.tell_losses()
 
     def _readable_storage(self, *, flush: bool = True) -> StorageBackend:
         if self._storage is None:

@@ -21,6 +21,7 @@ from ..model.limits import MAX_PAYLOAD_CHARS
 from ..model.resolution import REQUEST_ID_OFFSET, ExecuteResponse, ExecuteStatus
 from ..model.timestamps import timestamp_text
 from ..trace.canonical import canonical_json
+from ..trace.raw import own_text_weight
 from .execution_checks import (
     Cleared,
     Denial,
@@ -37,6 +38,10 @@ from .recorder import Moment, Recorder
 from .session import KeyedCall, Remembered, Session
 
 MAX_ERROR_MESSAGE_CHARS: Final = 500
+OUTCOME_WEIGHT: Final = 4
+"""One event and 3 KiB: a message of MAX_ERROR_MESSAGE_CHARS, each of them escaped. One that weighs more still
+(escaped, and a character outside ASCII in it) goes beyond."""
+
 _EXECUTION_ID_OFFSET: Final = 2
 _APPROVAL_ID_OFFSET: Final = 3
 _NS_PER_MS: Final = 1_000_000
@@ -146,17 +151,18 @@ class Execution:
         texts.append(
             _text("action.approved", {"action_id": request.action_id, "resolution_id": request.resolution_id})
         )
-        self._recorder.tracer.reserve(len(texts) + 1)
+        weight = len(texts) + own_text_weight(texts)
+        self._recorder.tracer.reserve(weight + OUTCOME_WEIGHT, len(texts) + 1)
         try:
             raw = self._recorder.record(
                 session,
                 moment,
                 texts,
                 trace_id=found.remembered.resolution.base_id,
-                reserved=len(texts),
+                reserved=weight,
             )
         except BaseException:
-            self._recorder.tracer.release(len(texts) + 1)
+            self._recorder.tracer.release(weight + OUTCOME_WEIGHT)
             raise
         for limit, cost in found.costs:
             account = limit.account(session.agent_id, session.session_id)
@@ -274,7 +280,8 @@ class Execution:
             [_text(event_type, payload)],
             trace_id=running.remembered.resolution.base_id,
             parent_span_id=running.request_span_id,
-            reserved=1,
+            reserved=OUTCOME_WEIGHT,
+            beyond=True,
         )
         try:
             record()

@@ -17,7 +17,7 @@ from ..model.limits import MAX_PAYLOAD_CHARS
 from ..trace.canonical import canonical_json
 from .executors import Executor
 from .recorder import Moment
-from .session import IDEMPOTENCY_KEYS_PER_SESSION, KeyedCall, Remembered, Session
+from .session import IDEMPOTENCY_KEYS_PER_SESSION, KeyedCall, Remembered, Session, UnrecordedResolution
 
 REASON_COST: Final = "invalid_cost"
 _PARAMETERS: Final = "/execution/parameters"
@@ -100,10 +100,16 @@ class ExecutionChecks:
         Raises:
             InvalidInput: `invalid_parameters` or `invalid_id`, with the pointer of the culprit.
             NotFound: `resolution_not_found` or `action_not_found`.
-            InvalidState: `resolution_expired`, `atlas_unloaded` or `no_executor`.
+            InvalidState: `resolution_expired`, `resolution_unrecorded`, `atlas_unloaded` or `no_executor`.
         """
         request = call.request
         remembered = session.find(request.resolution_id, moment.elapsed_ns)
+        if isinstance(remembered.resolution, UnrecordedResolution):
+            raise InvalidState(
+                "resolution_unrecorded",
+                "resolve again: the trace had no room for this resolution, so nothing may run under it",
+                pointer="/execution/resolution_id",
+            )
         action, resolved = self._candidate(remembered, request.action_id)
         approval: Approval | None = None
         if resolved.awaits_approval:

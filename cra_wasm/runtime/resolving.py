@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from ..carp.limits import Ledger
 from ..carp.planner import Planner, ResolveOptions
-from ..errors import InvalidInput
+from ..errors import BufferFull, InvalidInput
 from ..model.resolution import Resolution
-from ..trace.raw import MAX_EVENTS_PER_RECORD, RawEvent
+from ..trace.raw import LIGHT_CHARS, MAX_EVENTS_PER_RECORD, RawEvent, text_weight
 from .recorder import Recorder
 from .resolve_events import PLAIN_PARTS, expand_resolve, received_parts
-from .session import Session
+from .session import Session, UnrecordedResolution
 from .sessions import Sessions
 
 
@@ -22,6 +22,7 @@ class Resolving:
     """Resolves for all sessions of a resolver, which holds its lock around each call."""
 
     def __init__(self, recorder: Recorder, sessions: Sessions, ledger: Ledger) -> None:
+        self._recorder = recorder
         self._tracer = recorder.tracer
         self._timeline = recorder.timeline
         self._ids = recorder.ids
@@ -42,7 +43,8 @@ class Resolving:
         Raises:
             InvalidInput: `not_canonical`, `invalid_context`; `too_many_actions` with too many context blocks.
             NotFound: `atlas_not_found` or `capability_not_found`.
-            BufferFull, BackendFailure: nothing was recorded, numbered or remembered.
+            BufferFull, BackendFailure: nothing was recorded, numbered or remembered. A resolver that drops
+                remembers an UnrecordedResolution instead of raising BufferFull.
         """
         wall_ns, elapsed_ns = self._timeline.read()
         if session.planner is not planner:
@@ -69,20 +71,24 @@ class Resolving:
             )
         base_id = self._ids.reserve(wall_ns)
         resolution = Resolution(variant, selected, base_id, request_id, wall_ns, elapsed_ns)
-        self._tracer.record(
-            RawEvent(
-                session.session_id,
-                session.next_sequence,
-                count,
-                wall_ns,
-                base_id,
-                base_id,
-                session.root_span_id,
-                expand_resolve,
-                (resolution, goal, parts),
-            )
+        raw = RawEvent(
+            session.session_id,
+            session.next_sequence,
+            count,
+            wall_ns,
+            base_id,
+            base_id,
+            session.root_span_id,
+            expand_resolve,
+            (resolution, goal, parts),
+            0 if options is None and len(goal) < LIGHT_CHARS else text_weight(goal, *parts),
         )
-        session.next_sequence += count
+        try:
+            self._tracer.record(raw)
+            session.next_sequence += count
+        except BufferFull as refusal:
+            if not self._recorder.push_or_drop(session, raw, refusal):
+                resolution = UnrecordedResolution(variant, selected, base_id, request_id, wall_ns, elapsed_ns)
         session.resolution_count += 1
         session.last_active_ns = elapsed_ns
         self._sessions.remember(session, resolution)

@@ -60,6 +60,13 @@ class Remembered:
         return told
 
 
+class UnrecordedResolution(Resolution):
+    """One whose events were dropped: it may be explained, but nothing may be executed under it. A class of
+    its own, so that the usual one costs the hot path nothing more."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class KeyedCall:
     """What an idempotency key stands for; no response while the call runs."""

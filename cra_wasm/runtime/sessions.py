@@ -6,13 +6,13 @@ from collections import deque
 from typing import Final
 
 from ..carp.planner import Planner
-from ..errors import CRAError, InvalidState, Json, NotFound
+from ..errors import BufferFull, CRAError, InvalidState, Json, NotFound
 from ..model.ids import parse_uuid, uuid_text
 from ..model.resolution import Resolution
 from ..trace.canonical import canonical_json
-from ..trace.raw import FIRST_EVENT_OFFSET, RawEvent, as_given
+from ..trace.raw import FIRST_EVENT_OFFSET, RawEvent, as_given, own_text_weight
 from .arguments import RUNTIME_AGENT_ID
-from .recorder import Moment, Recorder
+from .recorder import GAP_WEIGHT, Moment, Recorder
 from .session import RESOLUTIONS_PER_SESSION, Session
 
 RESOLUTIONS_IN_ALL: Final = 65_536
@@ -44,7 +44,7 @@ class Sessions:
         self._running[session.session_id] = session
         return session
 
-    def _new(self, agent_id: str, goal: str, planner: Planner) -> Session:
+    def _new(self, agent_id: str, goal: str, planner: Planner, *, beyond: bool = False) -> Session:
         moment = self._recorder.now()
         session_id = uuid_text(moment.base_id + 1)
         atlases = planner.catalogue.atlases
@@ -56,9 +56,18 @@ class Sessions:
         }
         texts = [("session.started", canonical_json(payload))]
         raw = RawEvent(
-            session_id, 0, 1, moment.wall_ns, moment.base_id, moment.base_id, None, as_given, texts
+            session_id,
+            0,
+            1,
+            moment.wall_ns,
+            moment.base_id,
+            moment.base_id,
+            None,
+            as_given,
+            texts,
+            own_text_weight(texts),
         )
-        self._recorder.tracer.record(raw)
+        self._recorder.tracer.record(raw, beyond=beyond)
         return Session(
             session_id=session_id,
             agent_id=agent_id,
@@ -156,7 +165,7 @@ class Sessions:
         """Record error.occurred: in the session if it runs, else in the runtime's own.
 
         An error that the trace has no room for, or cannot be stored, stays the caller's alone: the failure
-        to record must not hide it.
+        to record must not hide it. A resolver that drops counts it and tells of the gap.
         """
         session = self._running.get(session_id) if isinstance(session_id, str) else None
         message = error.message.encode("utf-8", "replace").decode()  # it may quote what is no text
@@ -167,7 +176,7 @@ class Sessions:
             if session is None:
                 session = self._runtime_session(planner)
             moment: Moment = self._recorder.now()
-            self._recorder.record(
+            self._recorder.record_or_drop(
                 session,
                 moment,
                 [("error.occurred", canonical_json(payload))],
@@ -179,8 +188,23 @@ class Sessions:
     def _runtime_session(self, planner: Planner) -> Session:
         """Return the session of what belongs to no other; it starts with the first such event."""
         if self._runtime is None:
-            self._runtime = self._new(RUNTIME_AGENT_ID, "events outside any session", planner)
+            # Where errors are dropped, there must be a session to tell of it.
+            beyond = self._recorder.tracer.drops
+            self._runtime = self._new(RUNTIME_AGENT_ID, "events outside any session", planner, beyond=beyond)
         return self._runtime
+
+    def tell_losses(self, *, beyond: bool = False) -> None:
+        """Record the gaps that sessions owe: as many as there is room for, or all that run."""
+        for session_id in list(self._recorder.tracer.lost):
+            session = self._running.get(session_id, self._runtime)
+            if session is None or session.session_id != session_id:
+                continue
+            if not beyond:
+                try:
+                    self._recorder.tracer.reserve(GAP_WEIGHT, 0)
+                except BufferFull:
+                    return
+            self._recorder.record_gap(session, reserved=0 if beyond else GAP_WEIGHT, beyond=beyond)
 
     def end_runtime_session(self) -> None:
         """Record its end, if it ever started."""

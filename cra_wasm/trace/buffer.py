@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,14 +13,20 @@ from ..platform.threads import new_lock
 from .raw import RawEvent
 
 DEFAULT_CAPACITY: Final = 65_536
-"""Events: some 40 MB of lines of usual length, half a second of the fastest writer."""
+"""Events' worth: 40 MB of lines of usual length, half a second of the fastest writer. Filled with as much
+text as is free it holds 95 MB, and 150 MB while a batch of it is made (64-bit CPython; a test holds 160)."""
 
 MAX_IN_FLIGHT: Final = 2
 """Batches drained and not acknowledged; one is hashed while the other is being stored."""
 
+WAKE_WEIGHT: Final = 500
+"""So many pending events' worth, or half of a smaller buffer, do not wait for the consumer's interval."""
 
-WAKE_EVENTS: Final = 500
-"""So many pending events do not wait for the consumer's next interval."""
+BATCH_CHARS: Final = 4 * 1024 * 1024
+"""A batch ends with the record that makes its text this long, so that two in flight and the text of a third
+stay small whatever is in them."""
+
+_ASLEEP: Final = 1 << 62
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +54,16 @@ class BatchGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What one drain took out. `count` 0 is nothing to drain: `batch_id` 0, no acknowledgement wanted."""
+    """What one drain took out. `count` 0 is nothing to drain: `batch_id` 0, no acknowledgement wanted.
+
+    `weight` is what it takes of the buffer's capacity until then.
+    """
 
     batch_id: int
     count: int
     groups: tuple[BatchGroup, ...]
     data: bytes
+    weight: int = 0
 
 
 _EMPTY: Final = Batch(batch_id=0, count=0, groups=(), data=b"")
@@ -60,105 +71,142 @@ _EMPTY: Final = Batch(batch_id=0, count=0, groups=(), data=b"")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BufferStats:
-    """Counts of events, but `batches_in_flight`. `refused` counts events, not calls."""
+    """Counts of events; `capacity` and what ends in `_weight` are events' worth (PROTOCOL 3.7).
+
+    `refused` counts the events of calls that were refused, `dropped` those of calls that went on without.
+    """
 
     capacity: int
     pending: int
+    pending_weight: int
     in_flight: int
-    reserved: int
+    in_flight_weight: int
+    reserved_weight: int
     batches_in_flight: int
     pushed: int
     acknowledged: int
     refused: int
+    dropped: int
 
 
 class TraceRingBuffer:
     """A bounded queue of raw records with one consumer. Safe to push to from several threads.
 
-    Nothing is ever overwritten: full means refused, with BufferFull, before anything was decided.
+    Nothing is ever overwritten: full means refused, with BufferFull, before anything was decided. What counts
+    is `RawEvent.weight`, so that large payloads fill it before they fill the memory.
+
+    Args:
+        capacity: 16 to 16,777,216 events' worth, pending and in flight: an event, or 1 KiB of text more.
     """
 
     def __init__(self, capacity: int = DEFAULT_CAPACITY) -> None:
         if isinstance(capacity, bool) or not isinstance(capacity, int) or not 16 <= capacity <= 16_777_216:
             raise InvalidInput(
-                "invalid_capacity", "give a capacity of 16 to 16777216 events", pointer="/capacity"
+                "invalid_capacity", "give a capacity of 16 to 16777216 events' worth", pointer="/capacity"
             )
         self._capacity = capacity
         self._lock = new_lock()
         self._records: deque[RawEvent] = deque()
         self._drained_of_first = 0
         self._pending = 0
+        self._pending_weight = 0
         self._in_flight: deque[Batch] = deque()
         self._in_flight_events = 0
-        self._reserved = 0
+        self._in_flight_weight = 0
+        self._reserved_weight = 0
         self._next_batch_id = 1
         self._pushed = 0
         self._acknowledged = 0
         self._refused = 0
+        self._dropped = 0
         self._consumer: str | None = None
-        self._wake: Callable[[], None] = _sleep_on
+        self._wake: Callable[[], None] = _do_nothing
+        self._wake_weight = min(WAKE_WEIGHT, capacity // 2)
+        self._wake_at_weight = self._wake_weight
+        self._on_room: Callable[[], None] = _do_nothing
 
-    def check_room(self, count: int) -> None:
+    def check_room(self, weight: int, events: int) -> None:
         """Refuse a call whose events would not fit.
 
         Raises:
-            BufferFull: `buffer_full`; `details` has the counts. Drain and acknowledge, then call again.
+            BufferFull: `buffer_full`; `details` has the weights. Drain and acknowledge, then call again.
         """
-        if self._pending + self._in_flight_events + self._reserved + count > self._capacity:
-            self._refused += count
+        taken = self._pending_weight + self._in_flight_weight + self._reserved_weight
+        if taken + weight > self._capacity:
+            self._refused += events
             remedy = "drain and acknowledge, then retry"
-            if count > self._capacity:
-                remedy = "make the resolver with a larger capacity, or resolve fewer actions at once"
+            if weight > self._capacity:
+                remedy = "make the resolver with a larger capacity, or record less at once"
             raise BufferFull(
                 "buffer_full",
-                f"the trace buffer has no room for {count} more events: {remedy}",
+                f"the trace buffer has no room for {weight} more events' worth: {remedy}",
                 capacity=self._capacity,
-                pending=self._pending,
-                in_flight=self._in_flight_events,
-                reserved=self._reserved,
-                needed=count,
+                pending_weight=self._pending_weight,
+                in_flight_weight=self._in_flight_weight,
+                reserved_weight=self._reserved_weight,
+                needed_weight=weight,
             )
 
     def push(self, record: RawEvent, *, reserved: int = 0, beyond: bool = False) -> None:
         """Append a record.
 
         Args:
-            reserved: how many reserved places it gives back, used or not.
-            beyond: take it even when full; only for events that must not be lost, one or two a session.
+            reserved: how much reserved weight it gives back, used or not.
+            beyond: take it even when full; only for what must not be lost: a few events per session or
+                running call.
 
         Raises:
             BufferFull: as `check_room`.
         """
         with self._lock:
-            if not beyond and record.count > reserved:
-                self.check_room(record.count - reserved)
-            self._reserved -= reserved
+            if not beyond and record.weight > reserved:
+                self.check_room(record.weight - reserved, record.count)
+            self._reserved_weight -= reserved
             self._records.append(record)
             self._pending += record.count
+            self._pending_weight += record.weight
             self._pushed += record.count
-            if self._pending >= WAKE_EVENTS:
-                self._wake()
+            if self._pending_weight >= self._wake_at_weight:
+                self._wake_at_weight = _ASLEEP
+                # INVARIANT: a record that was taken is not refused, else its numbers would be given twice.
+                with suppress(Exception):
+                    self._wake()
 
-    def reserve(self, count: int) -> None:
+    def reserve(self, weight: int, events: int) -> None:
         """Keep room for events to come, so that what is about to happen can be recorded.
+
+        Args:
+            events: how many those are, for the count of what was refused.
 
         Raises:
             BufferFull: as `check_room`.
         """
         with self._lock:
-            self.check_room(count)
-            self._reserved += count
+            self.check_room(weight, events)
+            self._reserved_weight += weight
 
-    def release(self, count: int) -> None:
+    def release(self, weight: int) -> None:
         """Give reserved room back."""
         with self._lock:
-            self._reserved -= count
+            self._reserved_weight -= weight
+
+    def drop(self, events: int) -> None:
+        """Count events that were refused just now as dropped: their call goes on without them."""
+        with self._lock:
+            self._refused -= events
+            self._dropped += events
+
+    def notify_room(self, on_room: Callable[[], None]) -> None:
+        """Have `on_room` called after each acknowledgement, outside the buffer's lock."""
+        self._on_room = on_room
 
     def claim(self, consumer: str, wake: Callable[[], None] | None = None) -> None:
         """Become the buffer's consumer; the same name may claim again.
 
         Args:
-            wake: called by each push while WAKE_EVENTS or more are pending; it must return at once.
+            wake: called by the push that makes WAKE_WEIGHT (or half the capacity) pending, and again after
+                the next drain; it must return at once, and what it raises is lost. None keeps the one that
+                the same consumer gave.
 
         Raises:
             InvalidState: `buffer_consumed` when another one drains it.
@@ -170,12 +218,15 @@ class TraceRingBuffer:
                     f"`{self._consumer}` drains this buffer already: a buffer has one consumer",
                 )
             self._consumer = consumer
-            self._wake = wake or _sleep_on
+            if wake is not None:
+                self._wake = wake
+                self._wake_at_weight = self._wake_weight
 
     def drain(self, max_events: int) -> Batch:
         """Take up to `max_events` new events out as one batch; a large record may be split.
 
-        Empty when there is nothing new, or while two batches wait for their acknowledgement.
+        Fewer where their text is longer than BATCH_CHARS, but at least one. Empty when there is nothing new,
+        or while two batches wait for their acknowledgement.
 
         Raises:
             InvalidInput: `invalid_max_events` unless >= 1.
@@ -188,7 +239,9 @@ class TraceRingBuffer:
             batch = self._take(max_events)
             self._in_flight.append(batch)
             self._in_flight_events += batch.count
+            self._in_flight_weight += batch.weight
             self._next_batch_id += 1
+            self._wake_at_weight = self._wake_weight
             return batch
 
     def ack(self, batch_id: int) -> bool:
@@ -198,9 +251,13 @@ class TraceRingBuffer:
                 if batch.batch_id == batch_id:
                     self._in_flight.remove(batch)
                     self._in_flight_events -= batch.count
+                    self._in_flight_weight -= batch.weight
                     self._acknowledged += batch.count
-                    return True
-            return False
+                    break
+            else:
+                return False
+        self._on_room()
+        return True
 
     def redeliver(self) -> list[Batch]:
         """Return the batches in flight again, byte for byte, oldest first."""
@@ -213,22 +270,27 @@ class TraceRingBuffer:
             return BufferStats(
                 capacity=self._capacity,
                 pending=self._pending,
+                pending_weight=self._pending_weight,
                 in_flight=self._in_flight_events,
-                reserved=self._reserved,
+                in_flight_weight=self._in_flight_weight,
+                reserved_weight=self._reserved_weight,
                 batches_in_flight=len(self._in_flight),
                 pushed=self._pushed,
                 acknowledged=self._acknowledged,
                 refused=self._refused,
+                dropped=self._dropped,
             )
 
     def buffer_pressure(self) -> float:
         """Return how full it is: 0.0 empty, 1.0 full (more only by events that must not be lost)."""
-        return (self._pending + self._in_flight_events + self._reserved) / self._capacity
+        return (self._pending_weight + self._in_flight_weight + self._reserved_weight) / self._capacity
 
     def _take(self, max_events: int) -> Batch:
         """Make the next batch. Nothing is removed before its whole text exists."""
         taken: dict[str, tuple[int, list[str]]] = {}
         left = max_events
+        chars = 0
+        weight = 0
         whole = 0
         start = self._drained_of_first
         for record in self._records:
@@ -237,26 +299,31 @@ class TraceRingBuffer:
                 taken[record.session_id][1].extend(lines)
             else:
                 taken[record.session_id] = (record.first_sequence + start, lines)
+            if start == 0:
+                weight += record.weight - record.count  # its text leaves with its first events
             left -= len(lines)
+            chars += sum(map(len, lines))
             start += len(lines)
             if start == record.count:
                 whole += 1
                 start = 0
-            if left == 0:
+            if left == 0 or chars >= BATCH_CHARS:
                 break
-        batch = _batch_of(self._next_batch_id, taken)
+        weight += max_events - left
+        batch = _batch_of(self._next_batch_id, taken, weight)
         for _ in range(whole):
             self._records.popleft()
         self._drained_of_first = start
         self._pending -= batch.count
+        self._pending_weight -= weight
         return batch
 
 
-def _sleep_on() -> None:
-    """Wake nobody: the consumer comes by itself."""
+def _do_nothing() -> None:
+    """Stands where nobody asked to be told."""
 
 
-def _batch_of(batch_id: int, taken: dict[str, tuple[int, list[str]]]) -> Batch:
+def _batch_of(batch_id: int, taken: dict[str, tuple[int, list[str]]], weight: int) -> Batch:
     groups = []
     parts = []
     offset = 0
@@ -278,4 +345,5 @@ def _batch_of(batch_id: int, taken: dict[str, tuple[int, list[str]]]) -> Batch:
         count=sum(group.count for group in groups),
         groups=tuple(groups),
         data=b"".join(parts),
+        weight=weight,
     )

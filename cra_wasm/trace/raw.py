@@ -23,6 +23,13 @@ _NUMBERS_READY: Final = 512
 _NUMBERS: Final = tuple(f"{number:04x}" for number in range(_NUMBERS_READY))
 """What ids end with, for the events of nearly every call."""
 
+TEXT_BYTES_PER_WEIGHT: Final = 1024
+"""A usual event has 100-300 bytes of payload, so it weighs 1; the text of a whole buffer stays below 1 KiB
+for each event's worth of its capacity. With 4 KiB a buffer of usual capacity could hold 256 MB of it."""
+
+LIGHT_CHARS: Final = TEXT_BYTES_PER_WEIGHT // 4
+"""Shorter text weighs nothing in any script; the hot path asks no further."""
+
 EventTexts: TypeAlias = Sequence[tuple[str, str]]
 """(event_type, canonical payload) of each event, in order."""
 
@@ -30,6 +37,19 @@ EventTexts: TypeAlias = Sequence[tuple[str, str]]
 def as_given(argument: EventTexts) -> EventTexts:
     """Expand a record whose argument is already the texts of its events."""
     return argument
+
+
+def text_weight(*texts: str) -> int:
+    """Return what one event's own texts weigh beyond the event: 1 for each whole KiB that they may fill.
+
+    A character outside ASCII counts as 4 bytes, which is what it can cost all others of its string.
+    """
+    return sum(len(text) if text.isascii() else 4 * len(text) for text in texts) // TEXT_BYTES_PER_WEIGHT
+
+
+def own_text_weight(texts: EventTexts) -> int:
+    """Return what the payloads of a record's events weigh beyond the events, when it shares none of them."""
+    return sum([text_weight(payload) for _, payload in texts])
 
 
 class RawEvent:
@@ -43,6 +63,9 @@ class RawEvent:
         trace_id: id that all of its events share.
         parent_span_id: None for session.started only.
         expand: turns `argument` into (event_type, canonical payload) pairs, `count` of them.
+        text_weight: what the text weighs that only this record holds; text shared with a plan is free.
+
+    `weight` is what it takes of a buffer's capacity: `count` and `text_weight`.
     """
 
     __slots__ = (
@@ -55,6 +78,7 @@ class RawEvent:
         "session_id",
         "trace_id",
         "wall_ns",
+        "weight",
     )
 
     def __init__(
@@ -68,6 +92,7 @@ class RawEvent:
         parent_span_id: int | None,
         expand: Callable[[Any], EventTexts],
         argument: object,
+        text_weight: int = 0,
     ) -> None:
         self.session_id = session_id
         self.first_sequence = first_sequence
@@ -78,6 +103,7 @@ class RawEvent:
         self.parent_span_id = parent_span_id
         self.expand = expand
         self.argument = argument
+        self.weight = count + text_weight
 
     @property
     def first_span_id(self) -> int:

@@ -57,10 +57,10 @@ def test_full_is_refused_counted_and_changes_nothing() -> None:
     assert caught.value.code == "buffer_full"
     assert caught.value.details == {
         "capacity": 16,
-        "pending": 15,
-        "in_flight": 0,
-        "reserved": 0,
-        "needed": 2,
+        "pending_weight": 15,
+        "in_flight_weight": 0,
+        "reserved_weight": 0,
+        "needed_weight": 2,
     }
     stats = buffer.buffer_stats()
     assert (stats.pending, stats.pushed, stats.refused) == (15, 15, 2)
@@ -93,34 +93,34 @@ def test_an_event_that_must_not_be_lost_goes_in_beyond_the_capacity() -> None:
 
 def test_reserved_room_is_kept_from_others_and_can_be_used_or_given_back() -> None:
     buffer = TraceRingBuffer(16)
-    buffer.reserve(10)
+    buffer.reserve(10, 10)
     with pytest.raises(BufferFull):
         buffer.push(record(7))
     buffer.push(record(6))
     buffer.push(record(4, 6), reserved=4)
-    assert (buffer.buffer_stats().pending, buffer.buffer_stats().reserved) == (10, 6)
+    assert (buffer.buffer_stats().pending, buffer.buffer_stats().reserved_weight) == (10, 6)
     with pytest.raises(BufferFull):
-        buffer.reserve(1)
+        buffer.reserve(1, 1)
     buffer.release(6)
     buffer.push(record(6, 10))
-    assert (buffer.buffer_stats().pending, buffer.buffer_stats().reserved) == (16, 0)
+    assert (buffer.buffer_stats().pending, buffer.buffer_stats().reserved_weight) == (16, 0)
 
 
 def test_a_record_larger_than_its_reservation_needs_room_for_the_rest_only() -> None:
     buffer = TraceRingBuffer(16)
     buffer.push(record(12))
-    buffer.reserve(3)
+    buffer.reserve(3, 3)
     buffer.push(record(4, 12), reserved=3)
-    assert (buffer.buffer_stats().pending, buffer.buffer_stats().reserved) == (16, 0)
+    assert (buffer.buffer_stats().pending, buffer.buffer_stats().reserved_weight) == (16, 0)
 
 
 def test_a_refused_push_keeps_its_reservation_for_the_caller_to_release() -> None:
     buffer = TraceRingBuffer(16)
     buffer.push(record(14))
-    buffer.reserve(2)
+    buffer.reserve(2, 2)
     with pytest.raises(BufferFull):
         buffer.push(record(3, 14), reserved=2)
-    assert buffer.buffer_stats().reserved == 2
+    assert buffer.buffer_stats().reserved_weight == 2
 
 
 def test_a_batch_groups_lines_by_session_at_their_byte_offsets() -> None:

@@ -18,6 +18,7 @@ from cra_wasm import (
     NotFound,
     Resolver,
 )
+from cra_wasm.runtime.execution import OUTCOME_WEIGHT
 
 READ = {"item_id": "a"}
 
@@ -448,28 +449,28 @@ def test_an_interrupt_of_the_executor_is_recorded_and_goes_on(rig: Any) -> None:
     assert rig.resolver.end_session(rig.session_id)["action_count"] == 1
 
 
-@pytest.mark.parametrize("free", [0, 1, 2, 3])
+@pytest.mark.parametrize("free", range(3 + OUTCOME_WEIGHT))
 def test_without_room_for_all_its_events_nothing_runs_and_nothing_is_taken(
     new_rig: Callable[..., Any], free: int
 ) -> None:
-    rig = new_rig(tracing="deferred", capacity=16)
+    rig = new_rig(tracing="deferred", capacity=19)
     rig.resolver.register_executor("item.count", lambda parameters: pytest.fail("it ran"))
     resolution_id = rig.resolve().resolution_id
-    for _ in range(4 - free):
+    for _ in range(7 - free):
         rig.resolver.emit(rig.session_id, "app.fill", {})
     before = rig.resolver.buffer_stats()
-    assert before.capacity - before.pending == free
+    assert before.capacity - before.pending_weight == free
     with pytest.raises(BufferFull):
         rig.run("item.count", resolution_id=resolution_id, idempotency_key="k")
     after = rig.resolver.buffer_stats()
-    assert (after.pending, after.reserved) == (before.pending, 0)
+    assert (after.pending, after.reserved_weight) == (before.pending, 0)
     rig.resolver.ack(rig.resolver.drain_traces(99).batch_id)
     rig.resolver.register_executor("item.count", lambda parameters: "ran")
     answer = rig.run("item.count", resolution_id=resolution_id, idempotency_key="k")
     assert answer.result == "ran"
     batch = rig.resolver.drain_traces(99)
-    assert (batch.groups[0].first_sequence, batch.count) == (16 - free, 4)
-    assert rig.resolver.buffer_stats().reserved == 0
+    assert (batch.groups[0].first_sequence, batch.count) == (19 - free, 4)
+    assert rig.resolver.buffer_stats().reserved_weight == 0
 
 
 def test_the_end_of_a_call_has_room_however_full_the_buffer_got_meanwhile(
@@ -478,7 +479,7 @@ def test_the_end_of_a_call_has_room_however_full_the_buffer_got_meanwhile(
     rig = new_rig(tracing="deferred", capacity=64)
 
     def fill(parameters: Any) -> str:
-        assert rig.resolver.buffer_stats().reserved == 1
+        assert rig.resolver.buffer_stats().reserved_weight == OUTCOME_WEIGHT
         with pytest.raises(BufferFull):
             while True:
                 rig.resolver.emit(rig.session_id, "app.fill", {})
@@ -487,9 +488,29 @@ def test_the_end_of_a_call_has_room_however_full_the_buffer_got_meanwhile(
     rig.resolver.register_executor("item.list", fill)
     assert rig.run("item.list").result == "done"
     stats = rig.resolver.buffer_stats()
-    assert (stats.pending, stats.reserved) == (64, 0)
+    assert (stats.pending, stats.reserved_weight) == (64 - OUTCOME_WEIGHT + 1, 0)
     rig.resolver.end_session(rig.session_id)
-    assert rig.resolver.buffer_stats().pending == 65
+    assert rig.resolver.buffer_stats().pending == 64 - OUTCOME_WEIGHT + 2
+
+
+@pytest.mark.parametrize("message", ["\0" * 600, "😀" + "\0" * 600, "😀" * 600])
+def test_the_worst_error_message_is_recorded_in_a_full_buffer(
+    new_rig: Callable[..., Any], message: str
+) -> None:
+    rig = new_rig(tracing="deferred", capacity=64)
+
+    def fill_and_fail(parameters: Any) -> str:
+        with pytest.raises(BufferFull):
+            while True:
+                rig.resolver.emit(rig.session_id, "app.fill", {})
+        raise ValueError(message)
+
+    rig.resolver.register_executor("item.list", fill_and_fail)
+    assert rig.run("item.list").status == "error"
+    stats = rig.resolver.buffer_stats()
+    assert stats.reserved_weight == 0
+    assert stats.pending_weight <= stats.capacity + 13
+    assert b'"error_code":"executor_error"' in rig.resolver.drain_traces(99).data
 
 
 def test_a_call_that_cannot_be_recorded_does_not_run(shop: dict[str, Any]) -> None:

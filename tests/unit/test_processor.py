@@ -18,7 +18,7 @@ from cra_wasm import (
     TraceRingBuffer,
 )
 from cra_wasm.model.ids import uuid_text
-from cra_wasm.trace.buffer import WAKE_EVENTS
+from cra_wasm.trace.buffer import WAKE_WEIGHT
 from cra_wasm.trace.raw import as_given
 from cra_wasm.trace.verify import verify_lines
 
@@ -270,10 +270,10 @@ def test_many_pending_events_wake_the_background_at_once() -> None:
     buffer, drive = TraceRingBuffer(2_000), ManualDrive()
     processor = TraceProcessor(buffer, MemoryStorage(), drive=drive)
     processor.start()
-    buffer.push(record(0, WAKE_EVENTS - 1))
+    buffer.push(record(0, WAKE_WEIGHT - 1))
     assert drive.wakes == 0
-    buffer.push(record(WAKE_EVENTS - 1))
+    buffer.push(record(WAKE_WEIGHT - 1))
     assert drive.wakes == 1
     drive.tick()
-    buffer.push(record(WAKE_EVENTS))
+    buffer.push(record(WAKE_WEIGHT))
     assert drive.wakes == 1

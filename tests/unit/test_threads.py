@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from cra_wasm import BufferFull, CRAError, MemoryStorage, Resolver, TraceRingBuffer
+from cra_wasm.model.ids import uuid_text
 from cra_wasm.platform.threads import ThreadDrive
 from cra_wasm.trace.raw import RawEvent, as_given
+from cra_wasm.trace.verify import verify_lines
 
 pytestmark = pytest.mark.cpython_only(reason="Pyodide starts no threads")
 
@@ -195,3 +197,47 @@ def test_a_drive_stopped_from_its_own_step_does_not_wait_for_itself() -> None:
     assert done.wait(WAIT_SECONDS)
     assert joined == [True]
     assert drive.join(WAIT_SECONDS)
+
+
+def test_threads_that_flood_a_store_with_drops_leave_whole_chains_and_every_loss_counted(
+    shop_text: str,
+) -> None:
+    class Gated(MemoryStorage):
+        gate = threading.Event()
+
+        def store_events(self, events: Any) -> None:
+            assert self.gate.wait(WAIT_SECONDS)
+            super().store_events(events)
+
+    storage = Gated()
+    resolver = Resolver(tracing="deferred", capacity=48, on_full="drop", storage=storage)
+    resolver.load_atlas(shop_text)
+    sessions = [resolver.create_session(f"agent-{number}", "goal") for number in range(4)]
+    kept: dict[str, list[str]] = {session_id: [] for session_id in sessions}
+
+    def flooding(session_id: str) -> Callable[[], None]:
+        def flood() -> None:
+            for number in range(600):
+                if number % 7 == 0:
+                    resolver.resolve(session_id, "look around")
+                raw = resolver.emit(session_id, "app.step", {"n": number})
+                if raw is not None:
+                    kept[session_id].append(uuid_text(raw.event_id(0)))
+
+        return flood
+
+    flooding(sessions[0])()
+    lost_at_first = resolver.buffer_stats().dropped
+    assert lost_at_first > 600
+    storage.gate.set()
+    in_threads(*[flooding(session_id) for session_id in sessions])
+    for session_id in sessions:
+        resolver.end_session(session_id)
+    resolver.close()
+    gaps = storage.get_events(event_type="trace.gap")
+    assert sum(event.payload["lost_count"] for event in gaps) == resolver.buffer_stats().dropped
+    for session_id in sessions:
+        events = storage.get_events(session_id)
+        assert [event.event_id for event in events if event.event_type == "app.step"] == kept[session_id]
+        verified = verify_lines(storage.iter_lines(session_id))
+        assert (verified.valid, verified.warnings) == (True, ())
