@@ -148,6 +148,36 @@ def test_draining_with_a_wrong_number_is_an_error_in_its_place(bridge: Any) -> N
     assert bridge("return bridge.drain_traces(0).error.code;") == "invalid_max_events"
 
 
+def test_a_listener_hears_once_per_drain_that_much_waits_whatever_it_throws(bridge: Any) -> None:
+    told = bridge(
+        """
+        const heard = [];
+        const flood = (count) => {
+          for (let i = 0; i < count; i += 1) call("emit", session, "app.step", "{}");
+        };
+        const listening = call("on_pressure", () => {
+          heard.push(bridge.pending_events());
+          throw new Error("no");
+        });
+        flood(600);
+        const batch = bridge.drain_traces(10);
+        flood(10);
+        const none = call("on_pressure", undefined);
+        bridge.drain_traces(10);
+        flood(10);
+        const { pending, pending_weight, in_flight_weight, dropped } = call("statistics").buffer;
+        return { heard, listening, none, buffer: [pending === pending_weight, in_flight_weight, dropped],
+          big: call("emit", session, "app.big", JSON.stringify({ text: "x".repeat(100_000) })).sequence > 0,
+          weight: call("statistics").buffer.pending_weight - pending_weight };
+        """
+    )
+    assert told["heard"][0] == 500
+    assert len(told["heard"]) == 2
+    assert (told["listening"], told["none"]) == ({"listening": True}, {"listening": False})
+    assert told["buffer"] == [True, 20, 0]
+    assert (told["big"], told["weight"]) == (True, 98)
+
+
 def test_no_call_leaves_a_proxy_behind(bridge: Any) -> None:
     """The functions of the module themselves are proxies: each is called once before it is counted."""
     before, after, references_before, references_after = bridge(
@@ -164,6 +194,7 @@ def test_no_call_leaves_a_proxy_behind(bridge: Any) -> None:
           call("unregister_executor", "order.read");
           const batch = bridge.drain_traces(100);
           bridge.redeliver(); bridge.ack(batch.batch_id); bridge.drain_traces(0);
+          call("on_pressure", () => undefined); call("on_pressure", undefined);
           const other = call("create_session", "a", "b").session_id;
           call("end_session", other);
         };

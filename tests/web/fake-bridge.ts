@@ -7,6 +7,7 @@ import type { BatchMessage, BootProgress } from "../../web/src/protocol.js";
 import { batchOf, rawEvent, uuid } from "./events.js";
 
 const MAX_IN_FLIGHT = 2;
+const WAKE_EVENTS = 500;
 
 function refused(code: string, message: string, details: Readonly<Record<string, unknown>> = {}): string {
   return JSON.stringify({ error: { code, message, details } });
@@ -18,6 +19,8 @@ export class FakeBridge implements Bridge {
   readonly #inFlight: BatchMessage[] = [];
   #pending: RawEvent[] = [];
   #batchId = 0;
+  #listener: (() => void) | undefined = undefined;
+  #asleep = false;
   closed = 0;
 
   load_atlas(text: string): string {
@@ -114,8 +117,15 @@ export class FakeBridge implements Bridge {
     return this.#pending.length;
   }
 
+  on_pressure(listener: (() => void) | undefined): string {
+    this.#listener = listener;
+    this.#asleep = false;
+    return JSON.stringify({ listening: listener !== undefined });
+  }
+
   drain_traces(maxEvents: number): BatchOrError {
     if (this.#pending.length === 0 || this.#inFlight.length === MAX_IN_FLIGHT) return batchOf(0);
+    this.#asleep = false;
     const taken = this.#pending.slice(0, maxEvents);
     this.#pending = this.#pending.slice(maxEvents);
     const sessions = [...new Set(taken.map(({ session_id }) => session_id))];
@@ -144,6 +154,9 @@ export class FakeBridge implements Bridge {
     const sequence = this.#sequences.get(sessionId) ?? 0;
     this.#sequences.set(sessionId, sequence + 1);
     this.#pending.push(rawEvent(sequence, { session: sessionId, type, payload: JSON.stringify(payload) }));
+    if (this.#asleep || this.#pending.length < WAKE_EVENTS) return;
+    this.#asleep = true;
+    this.#listener?.();
   }
 }
 

@@ -15,6 +15,8 @@ export interface Bridge extends JsonFunctions {
   register_executor(actionId: string, executor: BridgeExecutor): string;
   unregister_executor(actionId: string): string;
   pending_events(): number;
+  /** Have `listener` called when much waits to be drained, once per drain, in the middle of a call; undefined ends it. */
+  on_pressure(listener: (() => void) | undefined): string;
   drain_traces(maxEvents: number): BatchOrError;
   ack(batchId: number): boolean;
   redeliver(): readonly BatchOrError[];

@@ -201,17 +201,21 @@ export interface ResolverStatistics {
   readonly sessions_active: number;
   readonly resolutions_remembered: number;
   readonly atlases: readonly string[];
-  /** How full the buffer is, 0 to 1. At 1 calls are refused. */
+  /** How full the buffer is, 0 to 1, by weight. At 1 calls are refused. */
   readonly pressure: number;
+  /** Counts of events; `capacity` and what ends in `_weight` are events' worth (PROTOCOL 3.7). */
   readonly buffer: {
     readonly capacity: number;
     readonly pending: number;
+    readonly pending_weight: number;
     readonly in_flight: number;
-    readonly reserved: number;
+    readonly in_flight_weight: number;
+    readonly reserved_weight: number;
     readonly batches_in_flight: number;
     readonly pushed: number;
     readonly acknowledged: number;
     readonly refused: number;
+    readonly dropped: number;
   };
   readonly [key: string]: unknown;
 }

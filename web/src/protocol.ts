@@ -169,6 +169,6 @@ export interface TraceNotes {
 export interface SourceNotes {
   /** The bridge is there and can be drained. */
   ready: null;
-  /** Enough is pending to drain now. */
-  pressure: { readonly pending: number };
+  /** Drain now instead of at the next interval. */
+  pressure: null;
 }

@@ -49,8 +49,7 @@ export class ResolverHost {
   async #call({ name, args }: BridgeCall): Promise<string> {
     const answer = this.#running()[name](...args);
     // An execute may wait until its request is stored before its executor starts: it must not wait for the timer.
-    if (name === "execute") this.#source?.signalUrgency();
-    else this.#source?.signalPressure();
+    if (name === "execute") this.#source?.signalPressure();
     return await answer;
   }
 

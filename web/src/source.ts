@@ -6,9 +6,6 @@ import { Channel, Reply } from "./channel.js";
 import type { None } from "./channel.js";
 import type { SourceMethods, SourceNotes } from "./protocol.js";
 
-/** From this many on, the trace worker is told not to wait for its timer. */
-export const PRESSURE_EVENTS = 500;
-
 export class TraceSource {
   readonly #bridge: Bridge;
   readonly #channel: Channel<None, SourceMethods, None, SourceNotes>;
@@ -34,21 +31,21 @@ export class TraceSource {
       },
       notes: {},
     });
+    // Python tells, so that a page's own Pyodide need not ask after each call. The note leaves in the middle of that
+    // call; what it asks for is answered once Python returns.
+    bridge.on_pressure(() => {
+      this.signalPressure();
+    });
     this.#channel.note("ready", null);
   }
 
-  /** Tell the trace worker when much is pending. Cheap enough to follow every call. */
+  /** Have the trace worker store what is pending now: much waits, or an executor for its request to be durable. */
   signalPressure(): void {
-    const pending = this.#bridge.pending_events();
-    if (pending >= PRESSURE_EVENTS) this.#channel.note("pressure", { pending });
-  }
-
-  /** Have what is pending stored now: an executor may be waiting for its request to be durable. */
-  signalUrgency(): void {
-    this.#channel.note("pressure", { pending: this.#bridge.pending_events() });
+    this.#channel.note("pressure", null);
   }
 
   close(): void {
     this.#channel.close();
+    this.#bridge.on_pressure(undefined);
   }
 }

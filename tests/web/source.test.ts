@@ -1,0 +1,47 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Channel } from "../../web/src/channel.js";
+import type { None } from "../../web/src/channel.js";
+import type { SourceMethods, SourceNotes } from "../../web/src/protocol.js";
+import { TraceSource } from "../../web/src/source.js";
+import { FakeBridge } from "./fake-bridge.js";
+
+const DEADLINE_MS = 5_000;
+
+test("the trace worker is told once per drain that much waits, from inside of the call that filled the buffer", async () => {
+  const bridge = new FakeBridge();
+  const { session_id: sessionId } = JSON.parse(bridge.create_session("a", "g")) as { readonly session_id: string };
+  const emit = (count: number): string => bridge.emit(sessionId, "many.events", JSON.stringify({ count }));
+  const { port1, port2 } = new MessageChannel();
+  const heard: string[] = [];
+  const worker = new Channel<SourceMethods, None, SourceNotes>(port2, {
+    peer: "resolver",
+    handlers: {},
+    notes: { ready: () => heard.push("ready"), pressure: () => heard.push("pressure") },
+  });
+  const source = new TraceSource(port1, bridge);
+  // Messages arrive in order: what was noted before an answer is heard before it.
+  const pending = (): Promise<number> => worker.call("pending", null, DEADLINE_MS);
+
+  emit(498);
+  assert.equal(await pending(), 499);
+  assert.deepEqual(heard, ["ready"]);
+  emit(5_000);
+  emit(1);
+  assert.equal(await pending(), 5_500);
+  assert.deepEqual(heard, ["ready", "pressure"]);
+  await worker.call("drain", { max_events: 1 }, DEADLINE_MS);
+  emit(1);
+  assert.equal(await pending(), 5_500);
+  assert.deepEqual(heard, ["ready", "pressure", "pressure"]);
+  source.signalPressure();
+  await pending();
+  assert.equal(heard.length, 4);
+
+  source.close();
+  await worker.call("drain", { max_events: 1 }, DEADLINE_MS).catch(() => undefined);
+  bridge.drain_traces(1);
+  assert.doesNotThrow(() => emit(600));
+  worker.close();
+});
