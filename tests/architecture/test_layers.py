@@ -16,7 +16,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "model": {"errors"},
     "ports": {"model", "errors"},
-    "hashing": {"errors"},
+    "hashing": {"errors", "platform"},
     "platform": {"ports", "model", "errors"},
     "atlas": {"model", "ports", "errors"},
     "carp": {"model", "ports", "errors", "hashing"},
