@@ -121,9 +121,10 @@ def list_atlases() -> Json:
 
 
 @_answers_in_json
-def create_session(agent_id: str, goal: str) -> Json:
-    """Start a session and return {"session_id"}."""
-    return {"session_id": _runtime().create_session(agent_id, goal)}
+def create_session(agent_id: str, goal: str, hash_algorithm: str = "") -> Json:
+    """Start a session and return {"session_id"}; an empty `hash_algorithm` means the resolver's."""
+    session_id = _runtime().create_session(agent_id, goal, hash_algorithm=hash_algorithm or None)
+    return {"session_id": session_id}
 
 
 @_answers_in_json

@@ -131,10 +131,11 @@ def _verify(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _print_json(result.to_dict())
     elif result.valid:
-        print(f"valid: {result.events} events, head {result.head}")
+        print(f"valid: {result.events} events, {result.algorithm} head {result.head}")
     else:
         where = f"event {result.error_at} (line {(result.error_at or 0) + 1})"
-        print(f"not valid: {result.error} at {where}: {_ERRORS[result.error or '']}")
+        why = _shown(result.message or _ERRORS[result.error or ""])
+        print(f"not valid: {result.error} at {where}: {why}")
     if not arguments.json:
         for warning in result.warnings:
             print(f"warning: {warning}: {_WARNINGS[warning]}")

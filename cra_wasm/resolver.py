@@ -17,6 +17,7 @@ from .carp.limits import Ledger
 from .carp.planner import Planner
 from .carp.schema import Validator, compile_schema
 from .errors import BackendFailure, BufferFull, CRAError, InvalidInput, InvalidState, Json, NotFound
+from .hashing import DEFAULT_ALGORITHM, constructor_of
 from .model.atlas import RISK_TIERS, Atlas
 from .model.event import TraceEvent
 from .model.limits import MAX_GOAL_CHARS
@@ -84,9 +85,14 @@ class Resolver:
             under a resolution that was dropped.
         ttl_seconds: 1-86400, how long an execute may name a resolution.
         skew_seconds: how far a CARPRequest's timestamp may be from now.
+        hash_algorithm: "sha256", or "blake3" where it is installed; each session may have its own.
         clock, ids: for tests; see `cra_wasm.testing`.
 
     Safe to call from several threads. What goes wrong is a CRAError; a denial is a value.
+
+    Raises:
+        InvalidInput: `invalid_tracing`, `invalid_capacity`, `invalid_ttl`, `unknown_algorithm`.
+        BackendFailure: `hash_unavailable`.
     """
 
     def __init__(
@@ -98,6 +104,7 @@ class Resolver:
         on_full: Literal["refuse", "drop"] = "refuse",
         ttl_seconds: int = DEFAULT_TTL_SECONDS,
         skew_seconds: int = DEFAULT_SKEW_SECONDS,
+        hash_algorithm: str = DEFAULT_ALGORITHM,
         clock: Clock | None = None,
         ids: IdSource | None = None,
     ) -> None:
@@ -107,6 +114,7 @@ class Resolver:
             or not 1 <= ttl_seconds <= 86_400
         ):
             raise InvalidInput("invalid_ttl", "give 1 to 86400 seconds", pointer="/ttl_seconds")
+        constructor_of(hash_algorithm)
         self._lock = new_lock()
         self._skew_seconds = skew_seconds
         self._planner = Planner(Catalogue(), ttl_seconds)
@@ -117,7 +125,7 @@ class Resolver:
         self._tracing = tracing
         self._tracer = self._new_tracer(capacity, on_full)
         self._recorder = Recorder(self._tracer, Timeline(clock or SystemClock()), ids or PooledIds())
-        self._sessions = Sessions(self._recorder)
+        self._sessions = Sessions(self._recorder, hash_algorithm)
         self._ledger = Ledger()
         self._approvals = Approvals()
         self._resolving = Resolving(self._recorder, self._sessions, self._ledger)
@@ -176,19 +184,29 @@ class Resolver:
 
     # Sessions
 
-    def create_session(self, agent_id: str, goal: str) -> str:
+    def create_session(self, agent_id: str, goal: str, *, hash_algorithm: str | None = None) -> str:
         """Start a session and return its id.
 
+        Args:
+            hash_algorithm: "sha256" or "blake3", the hash of its whole trace; None means the resolver's.
+
         Raises:
-            InvalidInput: `invalid_agent_id` (1-255 characters), `invalid_goal` (1-10,000).
+            InvalidInput: `invalid_agent_id` (1-255 characters), `invalid_goal` (1-10,000),
+                `unknown_algorithm`.
             InvalidState: `resolver_closed`.
+            BackendFailure: `hash_unavailable` where that hash is not installed.
             BufferFull, BackendFailure: it could not be recorded, so there is no session.
         """
         with self._lock:
             try:
                 self._check_open()
+                if hash_algorithm is not None:
+                    constructor_of(hash_algorithm)
                 return self._sessions.start(
-                    arguments.check_agent_id(agent_id), arguments.check_goal(goal), self._planner
+                    arguments.check_agent_id(agent_id),
+                    arguments.check_goal(goal),
+                    self._planner,
+                    hash_algorithm,
                 ).session_id
             except _TOLD as error:
                 self._tell(None, error)
@@ -575,7 +593,7 @@ class Resolver:
         return self._readable_storage().get_events(session_id)
 
     def verify_chain(self, session_id: str) -> VerifyResult:
-        """Verify a session's stored events from the genesis on; raises as `get_trace`."""
+        """Verify a session's stored events from the genesis on; raises as `get_trace` and `verify_lines`."""
         return verify_lines(self._readable_storage().iter_lines(session_id))
 
     def flush_traces(self) -> int:

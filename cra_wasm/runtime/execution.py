@@ -96,7 +96,7 @@ class Execution:
             InvalidInput, NotFound, InvalidState: as `ExecutionChecks.judge` and `answer_of_key`.
             BufferFull: there is no room for all events of the call; nothing was taken.
         """
-        call = hash_call(request)
+        call = hash_call(request, session.hash_algorithm)
         known = answer_of_key(session, call)
         if known is not None and known.response is not None:
             return deepcopy(known.response)
@@ -123,7 +123,7 @@ class Execution:
             "action_id": running.call.request.action_id,
             "duration_ms": self._duration_ms(running, moment),
             "execution_id": running.names()["execution_id"],
-            "result_hash": hash_text(text),
+            "result_hash": hash_text(text, running.session.hash_algorithm),
         }
         answer = self._answer_and_keep(running, moment, "success", result=json.loads(text))
         self._end(running, moment, "action.executed", payload)

@@ -201,8 +201,8 @@ class ExecutionChecks:
         return tuple(costs)
 
 
-def hash_call(request: ExecuteRequest) -> HashedCall:
-    """Return the request with its parameters' canonical text and hash.
+def hash_call(request: ExecuteRequest, algorithm: str) -> HashedCall:
+    """Return the request with its parameters' canonical text and that text's hash.
 
     Raises:
         InvalidInput: `invalid_parameters` when they are no I-JSON object or longer than 1,000,000 characters.
@@ -223,13 +223,13 @@ def hash_call(request: ExecuteRequest) -> HashedCall:
         request=request,
         parameters=json.loads(text),
         parameters_json=text,
-        parameters_hash=hash_text(text),
+        parameters_hash=hash_text(text, algorithm),
     )
 
 
-def hash_text(text: str) -> str:
-    """Return the lower-case hex SHA-256 of a canonical text."""
-    return new("sha256", text.encode()).hexdigest()
+def hash_text(text: str, algorithm: str) -> str:
+    """Return the hash of a canonical text as 64 lower-case hex digits."""
+    return new(algorithm, text.encode()).hexdigest()
 
 
 def check_parameters(action: CompiledAction, parameters: dict[str, Json]) -> None:

@@ -80,6 +80,7 @@ class Recorder:
             as_given,
             texts,
             own_text_weight(texts),
+            session.hash_algorithm,
         )
         self._push(session, raw, reserved=reserved, beyond=beyond)
         session.last_active_ns = moment.elapsed_ns
@@ -134,6 +135,7 @@ class Recorder:
             session.root_span_id,
             as_given,
             [("trace.gap", canonical_json(payload))],
+            algorithm=session.hash_algorithm,
         )
         try:
             self.tracer.record(raw, reserved=reserved, beyond=beyond)

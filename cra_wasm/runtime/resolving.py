@@ -82,6 +82,7 @@ class Resolving:
             expand_resolve,
             (resolution, goal, parts),
             0 if options is None and len(goal) < LIGHT_CHARS else text_weight(goal, *parts),
+            session.hash_algorithm,
         )
         try:
             self._tracer.record(raw)

@@ -86,6 +86,7 @@ class Session:
         "calls_running",
         "forgotten_before_id",
         "goal",
+        "hash_algorithm",
         "keyed_calls",
         "last_active_ns",
         "next_sequence",
@@ -110,6 +111,7 @@ class Session:
         root_span_id: int,
         elapsed_ns: int,
         planner: Planner,
+        hash_algorithm: str,
     ) -> None:
         self.session_id = session_id
         self.agent_id = agent_id
@@ -124,6 +126,7 @@ class Session:
         self.resolution_count = 0
         self.action_count = 0
         self.calls_running = 0
+        self.hash_algorithm = hash_algorithm
         self.planner = planner
         self.agent_kind = planner.agent_kind(agent_id)
         self.recent: deque[Resolution] | None = None

@@ -7,6 +7,7 @@ from typing import Final
 
 from ..carp.planner import Planner
 from ..errors import BufferFull, CRAError, InvalidState, Json, NotFound
+from ..hashing import DEFAULT_ALGORITHM
 from ..model.ids import parse_uuid, uuid_text
 from ..model.resolution import Resolution
 from ..trace.canonical import canonical_json
@@ -22,10 +23,14 @@ _NS_PER_MS: Final = 1_000_000
 
 
 class Sessions:
-    """The sessions of one resolver, which holds its lock around each method."""
+    """The sessions of one resolver, which holds its lock around each method.
 
-    def __init__(self, recorder: Recorder) -> None:
+    `hash_algorithm` is the hash of sessions that ask for none, and of the runtime's own.
+    """
+
+    def __init__(self, recorder: Recorder, hash_algorithm: str = DEFAULT_ALGORITHM) -> None:
         self._recorder = recorder
+        self._hash_algorithm = hash_algorithm
         self._running: dict[str, Session] = {}
         self._ended: deque[str] = deque(maxlen=ENDED_SESSIONS_KNOWN)
         self._runtime: Session | None = None
@@ -38,22 +43,26 @@ class Sessions:
         """Return the ids of the running sessions, oldest first."""
         return list(self._running)
 
-    def start(self, agent_id: str, goal: str, planner: Planner) -> Session:
+    def start(self, agent_id: str, goal: str, planner: Planner, hash_algorithm: str | None = None) -> Session:
         """Record session.started and return the session."""
-        session = self._new(agent_id, goal, planner)
+        session = self._new(agent_id, goal, planner, hash_algorithm or self._hash_algorithm)
         self._running[session.session_id] = session
         return session
 
-    def _new(self, agent_id: str, goal: str, planner: Planner, *, beyond: bool = False) -> Session:
+    def _new(
+        self, agent_id: str, goal: str, planner: Planner, hash_algorithm: str, *, beyond: bool = False
+    ) -> Session:
         moment = self._recorder.now()
         session_id = uuid_text(moment.base_id + 1)
         atlases = planner.catalogue.atlases
-        payload = {
+        payload: dict[str, Json] = {
             "agent_id": agent_id,
             "atlas_ids": list(atlases),
             "atlas_versions": {name: compiled.atlas.version for name, compiled in atlases.items()},
             "goal": goal,
         }
+        if hash_algorithm != DEFAULT_ALGORITHM:
+            payload["hash_algorithm"] = hash_algorithm
         texts = [("session.started", canonical_json(payload))]
         raw = RawEvent(
             session_id,
@@ -66,6 +75,7 @@ class Sessions:
             as_given,
             texts,
             own_text_weight(texts),
+            hash_algorithm,
         )
         self._recorder.tracer.record(raw, beyond=beyond)
         return Session(
@@ -76,6 +86,7 @@ class Sessions:
             root_span_id=moment.base_id + FIRST_EVENT_OFFSET + 1,
             elapsed_ns=moment.elapsed_ns,
             planner=planner,
+            hash_algorithm=hash_algorithm,
         )
 
     def running(self, session_id: str) -> Session:
@@ -190,7 +201,8 @@ class Sessions:
         if self._runtime is None:
             # Where errors are dropped, there must be a session to tell of it.
             beyond = self._recorder.tracer.drops
-            self._runtime = self._new(RUNTIME_AGENT_ID, "events outside any session", planner, beyond=beyond)
+            goal = "events outside any session"
+            self._runtime = self._new(RUNTIME_AGENT_ID, goal, planner, self._hash_algorithm, beyond=beyond)
         return self._runtime
 
     def tell_losses(self, *, beyond: bool = False) -> None:

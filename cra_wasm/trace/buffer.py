@@ -38,7 +38,7 @@ class BatchGroup:
     count: int
     offset: int
     length: int
-    algorithm: str = "sha256"
+    algorithm: str
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON object that JavaScript gets."""
@@ -287,7 +287,7 @@ class TraceRingBuffer:
 
     def _take(self, max_events: int) -> Batch:
         """Make the next batch. Nothing is removed before its whole text exists."""
-        taken: dict[str, tuple[int, list[str]]] = {}
+        taken: dict[str, tuple[RawEvent, int, list[str]]] = {}
         left = max_events
         chars = 0
         weight = 0
@@ -296,9 +296,9 @@ class TraceRingBuffer:
         for record in self._records:
             lines = record.lines(start, start + left)
             if record.session_id in taken:
-                taken[record.session_id][1].extend(lines)
+                taken[record.session_id][2].extend(lines)
             else:
-                taken[record.session_id] = (record.first_sequence + start, lines)
+                taken[record.session_id] = (record, record.first_sequence + start, lines)
             if start == 0:
                 weight += record.weight - record.count  # its text leaves with its first events
             left -= len(lines)
@@ -323,11 +323,11 @@ def _do_nothing() -> None:
     """Stands where nobody asked to be told."""
 
 
-def _batch_of(batch_id: int, taken: dict[str, tuple[int, list[str]]], weight: int) -> Batch:
+def _batch_of(batch_id: int, taken: dict[str, tuple[RawEvent, int, list[str]]], weight: int) -> Batch:
     groups = []
     parts = []
     offset = 0
-    for session_id, (first_sequence, lines) in taken.items():
+    for session_id, (first_record, first_sequence, lines) in taken.items():
         part = "".join(lines).encode()
         parts.append(part)
         groups.append(
@@ -337,6 +337,7 @@ def _batch_of(batch_id: int, taken: dict[str, tuple[int, list[str]]], weight: in
                 count=len(lines),
                 offset=offset,
                 length=len(part),
+                algorithm=first_record.algorithm,
             )
         )
         offset += len(part)

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from ..errors import BackendFailure, CRAError, InvalidState
+from ..hashing import constructor_of
 from ..model.event import GENESIS_HASH, TraceEvent
 from ..ports import StorageBackend
 from .buffer import Batch
-from .chain import event_hash
+from .chain import chain_line, line_of, named_algorithm
 from .raw import UNIT_SEPARATOR
 
 Group: TypeAlias = tuple[str, str, Sequence[str]]
 """A session's id, its algorithm, and lines without their line feeds."""
 
-_OF_ONE_SESSION: Final = ("session_forked", "sequence_gap")
+_OF_ONE_SESSION: Final = ("session_forked", "sequence_gap", "algorithm_changed", "unknown_algorithm")
+
+
+class Head(NamedTuple):
+    """Where a session's chain stands, and the hash that its first event named."""
+
+    next_sequence: int
+    event_hash: str
+    algorithm: str
 
 
 class ChainWriter:
@@ -23,10 +32,10 @@ class ChainWriter:
 
     def __init__(self, storage: StorageBackend) -> None:
         self._storage = storage
-        self._heads: dict[str, tuple[int, str]] = {}
-        self._stopped: dict[str, InvalidState] = {}
+        self._heads: dict[str, Head] = {}
+        self._stopped: dict[str, CRAError] = {}
         self.events_quarantined = 0
-        self.untold: list[InvalidState] = []
+        self.untold: list[CRAError] = []
         """Why sessions were stopped, until somebody is told."""
 
     def write_batch(self, batch: Batch) -> None:
@@ -36,7 +45,8 @@ class ChainWriter:
         why stands in `untold`. Nothing of it is stored any more: it would join another's chain.
 
         Raises:
-            BackendFailure: nothing of the batch was stored.
+            BackendFailure: nothing of the batch was stored; `hash_unavailable` where a session's hash is
+                not installed.
         """
         groups: list[Group] = []
         for group in batch.groups:
@@ -46,7 +56,7 @@ class ChainWriter:
         quarantined = sum(len(lines) for session_id, _, lines in groups if session_id in self._stopped)
         try:
             self._write(running)
-        except InvalidState as error:
+        except CRAError as error:
             if error.code not in _OF_ONE_SESSION:
                 raise
             quarantined += sum(map(self._write_or_stop, running))
@@ -56,7 +66,7 @@ class ChainWriter:
         """Store one session's lines, or stop the session; return how many lines were not stored."""
         try:
             self._write([group])
-        except InvalidState as error:
+        except CRAError as error:
             if error.code not in _OF_ONE_SESSION:
                 raise
             error.details["session_id"] = group[0]
@@ -69,18 +79,24 @@ class ChainWriter:
         """Store the lines of one record.
 
         Raises:
-            InvalidState: `session_forked` or `sequence_gap`.
+            InvalidState: `session_forked`, `sequence_gap` or `algorithm_changed`.
+            InvalidInput: `unknown_algorithm`.
             BackendFailure: nothing was stored.
         """
         self._write([(session_id, algorithm, [line[:-1] for line in lines])])
 
     def _write(self, groups: Sequence[Group]) -> None:
         events: list[TraceEvent] = []
-        heads: dict[str, tuple[int, str]] = {}
+        heads: dict[str, Head] = {}
         try:
             for session_id, algorithm, lines in groups:
-                head = self._heads.get(session_id) or self._stored_head(session_id)
-                new, heads[session_id] = self._chain(session_id, algorithm, lines, head)
+                head = self._heads.get(session_id) or self._stored_head(session_id, lines[0])
+                if algorithm != head.algorithm:
+                    raise InvalidState(
+                        "algorithm_changed",
+                        f"session `{session_id}` began with {head.algorithm}: its chain keeps that hash",
+                    )
+                new, heads[session_id] = self._chain(session_id, lines, head)
                 events.extend(new)
             self._storage.store_events(events)
         except CRAError:
@@ -94,83 +110,44 @@ class ChainWriter:
             if event.event_type == "session.ended":
                 self._heads.pop(event.session_id, None)
 
-    def _stored_head(self, session_id: str) -> tuple[int, str]:
+    def _stored_head(self, session_id: str, first_line: str) -> Head:
+        """Return where the stored chain stands, or where the one begins that starts with this line."""
         last = self._storage.get_events(session_id, last=1)
-        return (last[0].sequence + 1, last[0].event_hash) if last else (0, GENESIS_HASH)
+        if not last:
+            *_, event_type, payload_json = first_line.split(UNIT_SEPARATOR)
+            return Head(0, GENESIS_HASH, named_algorithm(event_type, payload_json))
+        first = TraceEvent.from_line(next(self._storage.iter_lines(session_id)).decode())
+        algorithm = named_algorithm(first.event_type, first.payload_json)
+        return Head(last[0].sequence + 1, last[0].event_hash, algorithm)
 
-    def _chain(
-        self, session_id: str, algorithm: str, lines: Sequence[str], head: tuple[int, str]
-    ) -> tuple[list[TraceEvent], tuple[int, str]]:
-        next_sequence, previous = head
+    def _chain(self, session_id: str, lines: Sequence[str], head: Head) -> tuple[list[TraceEvent], Head]:
+        next_sequence, previous, algorithm = head
+        new_hash = constructor_of(algorithm)
         events = []
         stored: list[TraceEvent] | None = None
         for line in lines:
-            event_id, trace_id, span_id, parent, number, timestamp, event_type, payload = line.split(
-                UNIT_SEPARATOR
-            )
-            sequence = int(number)
+            event = chain_line(line, session_id, previous, new_hash)
+            sequence = event.sequence
             if sequence < next_sequence:
                 if stored is None:
                     stored = self._storage.get_events(session_id)
-                _check_stored(stored, session_id, sequence, line)
+                _check_stored(stored, event, line)
                 continue
             if sequence > next_sequence:
                 raise InvalidState(
                     "sequence_gap",
                     f"expected sequence {next_sequence} of session `{session_id}`, got {sequence}",
                 )
-            parent_span_id = parent or None
-            digest = event_hash(
-                event_id=event_id,
-                trace_id=trace_id,
-                span_id=span_id,
-                parent_span_id=parent_span_id,
-                session_id=session_id,
-                sequence=sequence,
-                timestamp=timestamp,
-                event_type=event_type,
-                payload_json=payload,
-                previous_event_hash=previous,
-                algorithm=algorithm,
-            )
-            events.append(
-                TraceEvent(
-                    event_id=event_id,
-                    trace_id=trace_id,
-                    span_id=span_id,
-                    parent_span_id=parent_span_id,
-                    session_id=session_id,
-                    sequence=sequence,
-                    timestamp=timestamp,
-                    event_type=event_type,
-                    payload_json=payload,
-                    event_hash=digest,
-                    previous_event_hash=previous,
-                )
-            )
-            previous = digest
+            events.append(event)
+            previous = event.event_hash
             next_sequence += 1
-        return events, (next_sequence, previous)
+        return events, Head(next_sequence, previous, algorithm)
 
 
-def _check_stored(stored: Sequence[TraceEvent], session_id: str, sequence: int, line: str) -> None:
+def _check_stored(stored: Sequence[TraceEvent], event: TraceEvent, line: str) -> None:
     """Refuse another event at a number that is taken; the very same one is a redelivery."""
-    if sequence >= len(stored) or _line_of(stored[sequence]) != line:
+    if event.sequence >= len(stored) or line_of(stored[event.sequence]) != line:
         raise InvalidState(
-            "session_forked", f"sequence {sequence} of session `{session_id}` holds another event"
+            "session_forked",
+            f"sequence {event.sequence} of session `{event.session_id}` holds another event",
         )
-
-
-def _line_of(event: TraceEvent) -> str:
-    return UNIT_SEPARATOR.join(
-        (
-            event.event_id,
-            event.trace_id,
-            event.span_id,
-            event.parent_span_id or "",
-            str(event.sequence),
-            event.timestamp,
-            event.event_type,
-            event.payload_json,
-        )
-    )

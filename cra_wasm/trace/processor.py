@@ -81,8 +81,8 @@ class TraceProcessor:
 
         Raises:
             CRAError: the storage's; the batch stays in flight and is tried again next time.
-            InvalidState: `session_forked` or `sequence_gap`, once for a session that another writer stopped;
-                all else was stored.
+            CRAError: `session_forked`, `sequence_gap`, `algorithm_changed` or `unknown_algorithm`, once for a
+                session that was stopped; all else was stored.
         """
         with self._lock:
             stored = self._store_all()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
+from ..hashing import DEFAULT_ALGORITHM
 from ..model.ids import IDS_PER_BLOCK, block_stem, uuid_text
 from ..model.timestamps import timestamp_text
 
@@ -64,11 +65,13 @@ class RawEvent:
         parent_span_id: None for session.started only.
         expand: turns `argument` into (event_type, canonical payload) pairs, `count` of them.
         text_weight: what the text weighs that only this record holds; text shared with a plan is free.
+        algorithm: hash of the session's chain.
 
     `weight` is what it takes of a buffer's capacity: `count` and `text_weight`.
     """
 
     __slots__ = (
+        "algorithm",
         "argument",
         "base_id",
         "count",
@@ -93,6 +96,7 @@ class RawEvent:
         expand: Callable[[Any], EventTexts],
         argument: object,
         text_weight: int = 0,
+        algorithm: str = DEFAULT_ALGORITHM,
     ) -> None:
         self.session_id = session_id
         self.first_sequence = first_sequence
@@ -104,6 +108,7 @@ class RawEvent:
         self.expand = expand
         self.argument = argument
         self.weight = count + text_weight
+        self.algorithm = algorithm
 
     @property
     def first_span_id(self) -> int:

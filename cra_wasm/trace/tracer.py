@@ -64,7 +64,7 @@ class ImmediateTracer:
         Raises:
             BackendFailure: nothing of the record was stored.
         """
-        self._writer.write_lines(raw.session_id, "sha256", raw.lines())
+        self._writer.write_lines(raw.session_id, raw.algorithm, raw.lines())
 
 
 class DeferredTracer:

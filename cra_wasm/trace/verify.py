@@ -2,7 +2,7 @@
 
 Each line is checked in this order, and its first fault is the one that is told:
 
-    1 its own form    bad_field, duplicate_key    see reader.read_event
+    1 its own form    bad_field, duplicate_key    see reader.read_event; for the first, a hash that is known
     2 its number      bad_genesis, sequence_gap   0 for the first event, then the one before plus 1
     3 its link        bad_genesis, chain_broken   64 zeros first, then the hash of the event before
     4 its hash        hash_mismatch
@@ -21,8 +21,9 @@ from os import PathLike, fspath
 from typing import Literal
 
 from ..errors import BackendFailure, Json, NotFound
+from ..hashing import ALGORITHMS, DEFAULT_ALGORITHM, NewHash, constructor_of
 from ..model.event import GENESIS_HASH, TraceEvent
-from .chain import event_hash
+from .chain import event_hash, named_algorithm
 from .reader import BadLine, LineError, read_event, read_lines
 
 VerifyError = LineError | Literal["bad_genesis", "sequence_gap", "chain_broken", "hash_mismatch"]
@@ -33,15 +34,19 @@ class VerifyResult:
     """What a verification found.
 
     `events` counts the events that verified, so it is also `error_at`, the 0-based line of the first bad
-    one, when there is one. `head` is the hash of the last event that verified, None when there is none.
-    `warnings` is empty or ("truncated",), and always empty when there is an error.
+    one, when there is one. `message` says for people what the term in `error` leaves open, mostly nothing.
+    `head` is the hash of the last event that verified, None when there is none. `algorithm` is the chain's
+    hash, None where the first line tells none that is known. `warnings` is empty or ("truncated",), and
+    always empty when there is an error.
     """
 
     valid: bool
     events: int
     error: VerifyError | None
     error_at: int | None
+    message: str | None
     head: str | None
+    algorithm: str | None
     warnings: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Json]:
@@ -51,56 +56,45 @@ class VerifyResult:
             "events": self.events,
             "error": self.error,
             "error_at": self.error_at,
+            "message": self.message,
             "head": self.head,
+            "algorithm": self.algorithm,
             "warnings": list(self.warnings),
         }
 
 
-def verify_lines(lines: Iterable[bytes], *, algorithm: str = "sha256") -> VerifyResult:
+def verify_lines(lines: Iterable[bytes]) -> VerifyResult:
     """Verify a session's trace given line by line, each with its line feed, in the order of the file.
 
     Holds one event at a time, so the memory does not grow with the number of lines. A last line without a
-    line feed is torn and so `bad_field`.
+    line feed is torn and so `bad_field`. The first event names the hash (PROTOCOL 3.8).
 
     Raises:
-        InvalidInput: `unknown_algorithm`.
+        BackendFailure: `hash_unavailable`: the trace is neither valid nor invalid, it cannot be checked here.
         Exception: whatever `lines` raises.
     """
-    events = 0
-    previous: TraceEvent | None = None
+    chain = _Chain()
     for line in lines:
         try:
             event = read_event(line)
         except BadLine as bad:
-            return _refused(bad.error, events, previous)
-        error = _fault(event, previous, algorithm)
+            return chain.refused(bad.error)
+        error = chain.add(event)
         if error is not None:
-            return _refused(error, events, previous)
-        previous = event
-        events += 1
-    if previous is None:
-        return _refused("bad_genesis", 0, None)
-    return VerifyResult(
-        valid=True,
-        events=events,
-        error=None,
-        error_at=None,
-        head=previous.event_hash,
-        warnings=() if previous.event_type == "session.ended" else ("truncated",),
-    )
+            return chain.refused(error)
+    return chain.result()
 
 
-def verify_file(path: str | PathLike[str], *, algorithm: str = "sha256") -> VerifyResult:
+def verify_file(path: str | PathLike[str]) -> VerifyResult:
     """Verify a `.trace.jsonl` file in constant memory; see `verify_lines`.
 
     Raises:
         NotFound: `trace_not_found`.
-        BackendFailure: `trace_unreadable`.
-        InvalidInput: `unknown_algorithm`.
+        BackendFailure: `trace_unreadable`, `hash_unavailable`.
     """
     try:
         with open(path, "rb") as source:
-            return verify_lines(read_lines(source), algorithm=algorithm)
+            return verify_lines(read_lines(source))
     except FileNotFoundError as error:
         raise NotFound(
             "trace_not_found", f"no file `{fspath(path)}`: give the path of a .trace.jsonl file"
@@ -111,44 +105,67 @@ def verify_file(path: str | PathLike[str], *, algorithm: str = "sha256") -> Veri
         ) from error
 
 
-def _fault(event: TraceEvent, previous: TraceEvent | None, algorithm: str) -> VerifyError | None:
-    if previous is None:
+class _Chain:
+    """What was verified so far. It keeps the last event, and the hash that the first one named."""
+
+    def __init__(self) -> None:
+        self._events = 0
+        self._last: TraceEvent | None = None
+        self._algorithm: str | None = None
+        self._new_hash: NewHash = constructor_of(DEFAULT_ALGORITHM)
+        self._message: str | None = None
+
+    def add(self, event: TraceEvent) -> VerifyError | None:
+        """Take the event that follows, or return what is wrong with it."""
+        error = self._first_fault(event) if self._last is None else _link_fault(event, self._last)
+        if error is not None:
+            return error
+        if event_hash(event, self._new_hash) != event.event_hash:
+            return "hash_mismatch"
+        self._last = event
+        self._events += 1
+        return None
+
+    def _first_fault(self, event: TraceEvent) -> VerifyError | None:
+        name = named_algorithm(event.event_type, event.payload_json)
+        if name not in ALGORITHMS:
+            self._message = f"its hash_algorithm is `{name[:40]}`, which is none of {', '.join(ALGORITHMS)}"
+            return "bad_field"
+        self._algorithm = name
         if event.sequence != 0 or event.previous_event_hash != GENESIS_HASH:
             return "bad_genesis"
-    elif event.sequence != previous.sequence + 1:
+        self._new_hash = constructor_of(name)
+        return None
+
+    def refused(self, error: VerifyError) -> VerifyResult:
+        return self._result(error, ())
+
+    def result(self) -> VerifyResult:
+        """Return the verdict on a trace that ends here."""
+        if self._last is None:
+            return self.refused("bad_genesis")
+        return self._result(None, () if self._last.event_type == "session.ended" else ("truncated",))
+
+    def _result(self, error: VerifyError | None, warnings: tuple[str, ...]) -> VerifyResult:
+        return VerifyResult(
+            valid=error is None,
+            events=self._events,
+            error=error,
+            error_at=None if error is None else self._events,
+            message=self._message,
+            head=None if self._last is None else self._last.event_hash,
+            algorithm=self._algorithm,
+            warnings=warnings,
+        )
+
+
+def _link_fault(event: TraceEvent, previous: TraceEvent) -> VerifyError | None:
+    if event.sequence != previous.sequence + 1:
         return "sequence_gap"
-    elif (
+    if (
         event.previous_event_hash != previous.event_hash
         or event.session_id != previous.session_id
         or previous.event_type == "session.ended"
     ):
         return "chain_broken"
-    return None if _hash_of(event, algorithm) == event.event_hash else "hash_mismatch"
-
-
-def _hash_of(event: TraceEvent, algorithm: str) -> str:
-    return event_hash(
-        event_id=event.event_id,
-        trace_id=event.trace_id,
-        span_id=event.span_id,
-        parent_span_id=event.parent_span_id,
-        session_id=event.session_id,
-        sequence=event.sequence,
-        timestamp=event.timestamp,
-        event_type=event.event_type,
-        payload_json=event.payload_json,
-        previous_event_hash=event.previous_event_hash,
-        trace_version=event.trace_version,
-        algorithm=algorithm,
-    )
-
-
-def _refused(error: VerifyError, events: int, last: TraceEvent | None) -> VerifyResult:
-    return VerifyResult(
-        valid=False,
-        events=events,
-        error=error,
-        error_at=events,
-        head=None if last is None else last.event_hash,
-        warnings=(),
-    )
+    return None

@@ -9,6 +9,7 @@ import resource
 import sys
 import tempfile
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
 
@@ -24,7 +25,7 @@ def lines() -> Iterator[bytes]:
     previous = GENESIS_HASH
     sequence = 0
     while True:
-        event = TraceEvent(
+        open_event = TraceEvent(
             event_id=f"01a20896-5fbd-76bb-a6ca-{sequence:012x}",
             trace_id="01a20896-5fbc-7478-b79b-59b548d527a4",
             span_id=f"01a20896-5fbd-76bb-a6cb-{sequence:012x}",
@@ -37,9 +38,8 @@ def lines() -> Iterator[bytes]:
             previous_event_hash=previous,
             event_hash="",
         )
-        hashed = {name: getattr(event, name) for name in TraceEvent.__slots__ if name != "event_hash"}
-        previous = event_hash(**hashed)
-        yield (TraceEvent(**hashed, event_hash=previous).to_json() + "\n").encode()
+        previous = event_hash(open_event, sha256)
+        yield (open_event._replace(event_hash=previous).to_json() + "\n").encode()
         sequence += 1
 
 

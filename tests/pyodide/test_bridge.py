@@ -55,6 +55,7 @@ def test_options_reach_the_resolver(bridge: Any) -> None:
     [
         ('call("load_atlas", "{")', "invalid_atlas", ""),
         ('call("create_session", "", "goal")', "invalid_agent_id", "/requester/agent_id"),
+        ('call("create_session", "agent", "goal", "md5")', "unknown_algorithm", "/hash_algorithm"),
         ('call("resolve", "x", "goal")', "invalid_id", "/requester/session_id"),
         ('call("resolve", session, "")', "invalid_goal", "/task/goal"),
         ('call("resolve", session, "\\ud800")', "invalid_goal", "/task/goal"),

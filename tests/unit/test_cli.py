@@ -161,11 +161,13 @@ def test_verify_says_yes_with_the_head(trace: Path, capsys: pytest.CaptureFixtur
         "events": len(events),
         "error": None,
         "error_at": None,
+        "message": None,
         "head": head,
+        "algorithm": "sha256",
         "warnings": [],
     }
     assert main(["verify", str(trace)]) == 0
-    assert capsys.readouterr().out == f"valid: {len(events)} events, head {head}\n"
+    assert capsys.readouterr().out == f"valid: {len(events)} events, sha256 head {head}\n"
 
 
 def test_a_flipped_byte_in_any_event_is_found_at_that_event(

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cra_wasm import CRAError, MemoryStorage, Resolver
+from cra_wasm.hashing import ALGORITHMS
 from cra_wasm.testing import FakeClock, SequentialIds
 from cra_wasm.trace.chain_writer import ChainWriter
 from cra_wasm.trace.verify import verify_lines
@@ -35,7 +36,11 @@ GOALS = ["look around", "refund \x1f\n", "", "x" * 300, "\ud800"]
 
 small = st.integers(0, 3)
 STEPS = st.one_of(
-    st.tuples(st.just("create"), st.sampled_from(["agent-1", "agent-2", ""])),
+    st.tuples(
+        st.just("create"),
+        st.sampled_from(["agent-1", "agent-2", ""]),
+        st.sampled_from([None, *ALGORITHMS, "md5"]),
+    ),
     st.tuples(st.just("resolve"), small, st.sampled_from(GOALS), st.sampled_from(["low", "high", "none"])),
     st.tuples(
         st.just("execute"),
@@ -90,8 +95,8 @@ class Driven:
         except CRAError as error:
             self.given.append(str(error.to_dict()))
 
-    def create(self, agent_id: str) -> None:
-        self.sessions.append(self.resolver.create_session(agent_id, "goal"))
+    def create(self, agent_id: str, hash_algorithm: str | None) -> None:
+        self.sessions.append(self.resolver.create_session(agent_id, "goal", hash_algorithm=hash_algorithm))
 
     def resolve(self, session: int, goal: str, tier: str) -> None:
         resolution = self.resolver.resolve(self.pick(self.sessions, session), goal, risk_tier=tier)
@@ -176,15 +181,19 @@ def cycle(items: list[Any]) -> Iterator[Any]:
         yield from items
 
 
-@given(steps=st.lists(STEPS, max_size=25), drains=st.lists(DRAINS, min_size=1, max_size=6))
+@given(
+    steps=st.lists(STEPS, max_size=25),
+    drains=st.lists(DRAINS, min_size=1, max_size=6),
+    algorithm=st.sampled_from(ALGORITHMS),
+)
 def test_drained_events_are_the_immediate_ones(
-    shop_text: str, steps: list[tuple[Any, ...]], drains: list[list[tuple[str, int]]]
+    shop_text: str, steps: list[tuple[Any, ...]], drains: list[list[tuple[str, int]]], algorithm: str
 ) -> None:
-    immediate = Driven(shop_text)
-    deferred = Driven(shop_text, tracing="deferred")
+    immediate = Driven(shop_text, hash_algorithm=algorithm)
+    deferred = Driven(shop_text, tracing="deferred", hash_algorithm=algorithm)
     drainer = Drainer(deferred.resolver)
     moves = cycle(drains)
-    for step in [("create", "agent-1"), ("resolve", 0, "look around", "low"), *steps]:
+    for step in [("create", "agent-1", None), ("resolve", 0, "look around", "low"), *steps]:
         immediate.step(*step)
         deferred.step(*step)
         drainer.moves(next(moves))
@@ -199,15 +208,19 @@ def test_drained_events_are_the_immediate_ones(
         assert verify_lines(text.splitlines(keepends=True)).valid
 
 
-@given(steps=st.lists(STEPS, max_size=15), flushes=st.lists(st.booleans(), min_size=1, max_size=5))
+@given(
+    steps=st.lists(STEPS, max_size=15),
+    flushes=st.lists(st.booleans(), min_size=1, max_size=5),
+    algorithm=st.sampled_from(ALGORITHMS),
+)
 def test_events_of_a_processor_are_the_immediate_ones(
-    shop_text: str, steps: list[tuple[Any, ...]], flushes: list[bool]
+    shop_text: str, steps: list[tuple[Any, ...]], flushes: list[bool], algorithm: str
 ) -> None:
     storage = MemoryStorage()
-    immediate = Driven(shop_text)
-    deferred = Driven(shop_text, tracing="deferred", storage=storage)
+    immediate = Driven(shop_text, hash_algorithm=algorithm)
+    deferred = Driven(shop_text, tracing="deferred", storage=storage, hash_algorithm=algorithm)
     flush_now = cycle(flushes)
-    for step in [("create", "agent-1"), ("resolve", 0, "look around", "low"), *steps]:
+    for step in [("create", "agent-1", None), ("resolve", 0, "look around", "low"), *steps]:
         immediate.step(*step)
         deferred.step(*step)
         if next(flush_now):

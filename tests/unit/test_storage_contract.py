@@ -18,8 +18,9 @@ from cra_wasm.storage.jsonl import JsonlStorage
 from cra_wasm.storage.memory import MemoryStorage
 from cra_wasm.storage.null import NullStorage
 from cra_wasm.storage.sqlite import SqliteStorage
-from cra_wasm.trace.chain import event_hash
 from cra_wasm.trace.verify import verify_lines
+
+from .chaining import sealed
 
 FIRST, SECOND, UNKNOWN = (f"01a20896-5fbb-702e-a97c-f91cc497001{digit}" for digit in "678")
 
@@ -47,7 +48,7 @@ def event(session_id: str, sequence: int, previous: str, **changes: Any) -> Trac
         "previous_event_hash": previous,
     }
     fields |= changes
-    return TraceEvent(event_hash=event_hash(**fields), **fields)
+    return sealed(fields)
 
 
 def chain(session_id: str, length: int, **changes: Any) -> list[TraceEvent]:

@@ -16,8 +16,9 @@ from cra_wasm.errors import BackendFailure, InvalidState
 from cra_wasm.model.event import GENESIS_HASH, TraceEvent
 from cra_wasm.storage.jsonl import JsonlStorage
 from cra_wasm.storage.sqlite import SqliteStorage
-from cra_wasm.trace.chain import event_hash
 from cra_wasm.trace.verify import verify_file, verify_lines
+
+from .chaining import sealed
 
 FIRST, SECOND = (f"01a20896-5fbb-702e-a97c-f91cc497001{digit}" for digit in "67")
 
@@ -38,7 +39,7 @@ def chain(session_id: str, length: int) -> list[TraceEvent]:
             "payload_json": "{}",
             "previous_event_hash": previous,
         }
-        events.append(TraceEvent(event_hash=event_hash(**fields), **fields))
+        events.append(sealed(fields))
         previous = events[-1].event_hash
     return events
 
@@ -286,7 +287,7 @@ def _other_event_at(sequence: int, previous: str) -> TraceEvent:
         "payload_json": "{}",
         "previous_event_hash": previous,
     }
-    return TraceEvent(event_hash=event_hash(**fields), **fields)
+    return sealed(fields)
 
 
 def test_a_failed_transaction_stores_nothing(tmp_path: Path) -> None:

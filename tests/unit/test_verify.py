@@ -10,7 +10,6 @@ import json
 import re
 import tracemalloc
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,54 +18,20 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cra_wasm.errors import BackendFailure, InvalidInput, NotFound
+from cra_wasm import hashing
+from cra_wasm.errors import BackendFailure, NotFound
 from cra_wasm.model.event import GENESIS_HASH, TraceEvent
 from cra_wasm.model.limits import MAX_JSON_DEPTH, MAX_PAYLOAD_CHARS
 from cra_wasm.model.nesting import nests_deeper
 from cra_wasm.trace.canonical import MAX_SAFE_INTEGER, canonical_json
-from cra_wasm.trace.chain import event_hash, event_preimage
+from cra_wasm.trace.chain import event_preimage
 from cra_wasm.trace.reader import MAX_LINE_BYTES, BadLine, read_event, read_lines
 from cra_wasm.trace.verify import VerifyResult, verify_file, verify_lines
 
-SESSION = "01a20896-5fbb-702e-a97c-f91cc4970016"
+from .chaining import SPAN, chain, fields, line_of, sealed
+
 OTHER_SESSION = "01a20896-5fbb-702e-a97c-f91cc4970017"
-SPAN = "01a20896-5fbd-76bb-a6ca-9ff91d4b320b"
 REFERENCE_HASH = "f5b4945b0bb5f9adc249a7062a5bf1bbcf6f095edbd8fb1503bbc2d5a05d19c5"
-
-
-def fields(sequence: int, previous: str, **changes: Any) -> dict[str, Any]:
-    """The fields that are hashed, of a plausible event."""
-    event: dict[str, Any] = {
-        "event_id": f"01a20896-5fbd-76bb-a6ca-{sequence:012x}",
-        "trace_id": "01a20896-5fbc-7478-b79b-59b548d527a4",
-        "span_id": f"01a20896-5fbd-76bb-a6cb-{sequence:012x}",
-        "parent_span_id": SPAN if sequence else None,
-        "session_id": SESSION,
-        "sequence": sequence,
-        "timestamp": f"2026-11-23T13:26:42.{sequence:06d}Z",
-        "event_type": "policy.evaluated",
-        "payload_json": canonical_json({"n": sequence, "text": 'caf\u00e9 "x"', "x": [1.5, None, {}]}),
-        "previous_event_hash": previous,
-    }
-    return event | changes
-
-
-def sealed(event: dict[str, Any]) -> TraceEvent:
-    return TraceEvent(event_hash=event_hash(**event), **event)
-
-
-def chain(length: int = 4, *, ended: bool = True, **changes: Any) -> list[TraceEvent]:
-    events: list[TraceEvent] = []
-    previous = GENESIS_HASH
-    for sequence in range(length):
-        last = {"event_type": "session.ended"} if ended and sequence == length - 1 else {}
-        events.append(sealed(fields(sequence, previous, **{**last, **changes})))
-        previous = events[-1].event_hash
-    return events
-
-
-def line_of(event: TraceEvent) -> bytes:
-    return (event.to_json() + "\n").encode()
 
 
 def verify_bytes(data: bytes) -> VerifyResult:
@@ -296,7 +261,7 @@ def test_nothing_follows_the_end_of_a_session() -> None:
 def test_a_changed_event_with_its_old_hash_is_a_hash_mismatch() -> None:
     for at, event in enumerate(chain()):
         events = chain()
-        events[at] = replace(event, payload_json='{"n":99}')
+        events[at] = event._replace(payload_json='{"n":99}')
         assert_refused(verify_events(events), "hash_mismatch", at)
 
 
@@ -308,10 +273,10 @@ def test_a_changed_event_with_a_new_hash_breaks_the_link_behind_it() -> None:
 
 def test_the_order_of_the_checks_is_form_number_link_hash() -> None:
     events = chain()
-    wrong_hash = replace(events[1], event_hash="2" * 64)
-    wrong_link = replace(wrong_hash, previous_event_hash="3" * 64)
-    wrong_number = replace(wrong_link, sequence=7)
-    wrong_form = replace(wrong_number, timestamp="2026")
+    wrong_hash = events[1]._replace(event_hash="2" * 64)
+    wrong_link = wrong_hash._replace(previous_event_hash="3" * 64)
+    wrong_number = wrong_link._replace(sequence=7)
+    wrong_form = wrong_number._replace(timestamp="2026")
     for event, error in [
         (wrong_hash, "hash_mismatch"),
         (wrong_link, "chain_broken"),
@@ -333,7 +298,7 @@ def test_moved_field_boundaries_are_found(left: dict[str, Any], right: dict[str,
     """The event that was hashed had the left fields; the line shows the right ones and keeps the hash."""
     events = chain(1, ended=False)
     event = sealed(fields(1, events[0].event_hash) | left)
-    assert verify_events([*events, replace(event, **right)]).error == "hash_mismatch"
+    assert verify_events([*events, event._replace(**right)]).error == "hash_mismatch"
 
 
 def test_text_moved_from_the_payload_into_the_type_is_a_bad_field() -> None:
@@ -341,7 +306,7 @@ def test_text_moved_from_the_payload_into_the_type_is_a_bad_field() -> None:
     events = chain(1)
     true = fields(1, events[0].event_hash, payload_json='{"a":{"b":1}}')
     moved = fields(1, events[0].event_hash, event_type='policy.evaluated{"a":', payload_json='{"b":1}}')
-    assert event_hash(**true) == event_hash(**moved)
+    assert event_preimage(**true) == event_preimage(**moved)
     assert_refused(verify_events([*events, sealed(moved)]), "bad_field", 1)
 
 
@@ -397,9 +362,10 @@ def test_a_line_of_any_event_in_the_formats_is_read_back_and_is_its_jcs(event: d
 REPLACEMENTS = (0x00, 0x0A, 0x20, 0x22, 0x30, 0x5C, 0x61, 0x7D, 0x80, 0xFF)
 
 
+@pytest.mark.parametrize("algorithm", hashing.ALGORITHMS)
 @pytest.mark.parametrize("at", range(3))
-def test_every_changed_byte_is_found_at_its_line(at: int) -> None:
-    lines = [line_of(event) for event in chain(3)]
+def test_every_changed_byte_is_found_at_its_line(at: int, algorithm: str) -> None:
+    lines = [line_of(event) for event in chain(3, algorithm=algorithm)]
     before, line, after = b"".join(lines[:at]), lines[at], b"".join(lines[at + 1 :])
     for position, byte in enumerate(line):
         for other in {byte ^ 1, byte ^ 0x20, *REPLACEMENTS} - {byte}:
@@ -408,9 +374,10 @@ def test_every_changed_byte_is_found_at_its_line(at: int) -> None:
             assert (result.valid, result.error_at) == (False, at), (position, chr(byte), other)
 
 
+@pytest.mark.parametrize("algorithm", hashing.ALGORITHMS)
 @pytest.mark.parametrize("at", range(3))
-def test_every_removed_or_doubled_byte_is_found_at_its_line(at: int) -> None:
-    lines = [line_of(event) for event in chain(3)]
+def test_every_removed_or_doubled_byte_is_found_at_its_line(at: int, algorithm: str) -> None:
+    lines = [line_of(event) for event in chain(3, algorithm=algorithm)]
     before, line, after = b"".join(lines[:at]), lines[at], b"".join(lines[at + 1 :])
     for position in range(len(line)):
         for changed in (line[:position] + line[position + 1 :], line[: position + 1] + line[position:]):
@@ -436,7 +403,9 @@ def test_a_whole_chain_is_valid_and_gives_its_head() -> None:
         "events": 4,
         "error": None,
         "error_at": None,
+        "message": None,
         "head": events[-1].event_hash,
+        "algorithm": "sha256",
         "warnings": [],
     }
 
@@ -480,12 +449,6 @@ def test_the_reference_vector_verifies() -> None:
     )
     assert event.event_hash == REFERENCE_HASH
     assert verify_events([event]).head == REFERENCE_HASH
-
-
-def test_an_unknown_algorithm_is_an_error_and_no_verdict() -> None:
-    with pytest.raises(InvalidInput) as caught:
-        verify_lines([line_of(chain(1)[0])], algorithm="md5")
-    assert caught.value.code == "unknown_algorithm"
 
 
 def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
