@@ -20,7 +20,7 @@ _OF_ONE_SESSION: Final = ("session_forked", "sequence_gap", "algorithm_changed",
 
 
 class Head(NamedTuple):
-    """Where a session's chain stands, and the hash that its first event named."""
+    """Where a session's chain stands, and the hash that its first event named; empty when that is damaged."""
 
     next_sequence: int
     event_hash: str
@@ -94,7 +94,7 @@ class ChainWriter:
                 if algorithm != head.algorithm:
                     raise InvalidState(
                         "algorithm_changed",
-                        f"session `{session_id}` began with {head.algorithm}: its chain keeps that hash",
+                        f"session `{session_id}` began with `{head.algorithm}`: its chain keeps that hash",
                     )
                 new, heads[session_id] = self._chain(session_id, lines, head)
                 events.extend(new)
@@ -114,10 +114,15 @@ class ChainWriter:
         """Return where the stored chain stands, or where the one begins that starts with this line."""
         last = self._storage.get_events(session_id, last=1)
         if not last:
-            *_, event_type, payload_json = first_line.split(UNIT_SEPARATOR)
+            *_, number, _, event_type, payload_json = first_line.split(UNIT_SEPARATOR)
+            if number != "0":
+                raise _gap_error(session_id, 0, int(number))
             return Head(0, GENESIS_HASH, named_algorithm(event_type, payload_json))
-        first = TraceEvent.from_line(next(self._storage.iter_lines(session_id)).decode())
-        algorithm = named_algorithm(first.event_type, first.payload_json)
+        try:
+            first = TraceEvent.from_line(next(self._storage.iter_lines(session_id)).decode())
+            algorithm = named_algorithm(first.event_type, first.payload_json)
+        except (ValueError, KeyError, TypeError):
+            algorithm = ""  # what was damaged in one session must not hold up the others
         return Head(last[0].sequence + 1, last[0].event_hash, algorithm)
 
     def _chain(self, session_id: str, lines: Sequence[str], head: Head) -> tuple[list[TraceEvent], Head]:
@@ -134,14 +139,17 @@ class ChainWriter:
                 _check_stored(stored, event, line)
                 continue
             if sequence > next_sequence:
-                raise InvalidState(
-                    "sequence_gap",
-                    f"expected sequence {next_sequence} of session `{session_id}`, got {sequence}",
-                )
+                raise _gap_error(session_id, next_sequence, sequence)
             events.append(event)
             previous = event.event_hash
             next_sequence += 1
         return events, Head(next_sequence, previous, algorithm)
+
+
+def _gap_error(session_id: str, expected: int, sequence: int) -> InvalidState:
+    return InvalidState(
+        "sequence_gap", f"expected sequence {expected} of session `{session_id}`, got {sequence}"
+    )
 
 
 def _check_stored(stored: Sequence[TraceEvent], event: TraceEvent, line: str) -> None:

@@ -228,6 +228,15 @@ def test_a_first_event_that_names_another_hash_than_its_batch_is_not_stored(grou
     assert storage.count() == 0
 
 
+@pytest.mark.parametrize("name", hashing.ALGORITHMS)
+def test_events_whose_beginning_is_missing_are_a_gap_under_any_hash(name: str) -> None:
+    storage = MemoryStorage()
+    with pytest.raises(InvalidState) as caught:
+        ChainWriter(storage).write_lines(FIRST, name, record(2, 1, name).lines())
+    assert caught.value.code == "sequence_gap"
+    assert storage.count() == 0
+
+
 @pytest.mark.parametrize(
     ("bad", "code"),
     [
@@ -250,6 +259,22 @@ def test_a_session_with_a_wrong_hash_is_stopped_alone_and_told_once(bad: RawEven
     assert processor.statistics().events_quarantined == 2
     assert buffer.buffer_stats().in_flight == 0
     assert processor.flush() == 0
+
+
+def test_a_session_whose_stored_beginning_was_damaged_is_stopped_alone(tmp_path: Path) -> None:
+    storage = JsonlStorage(tmp_path)
+    ChainWriter(storage).write_lines(FIRST, "blake3", record(0, 2).lines())
+    path = tmp_path / f"{FIRST}.trace.jsonl"
+    path.write_bytes(path.read_bytes()[1:])
+    buffer = TraceRingBuffer(64)
+    buffer.push(record(2, 1))
+    buffer.push(record(0, 2, session_id=SECOND))
+    with pytest.raises(InvalidState) as caught:
+        TraceProcessor(buffer, storage).flush()
+    assert (caught.value.code, caught.value.details["sessions"]) == ("algorithm_changed", [FIRST])
+    assert verified(storage, SECOND) == (True, 2, "blake3")
+    assert verify_lines(storage.iter_lines(FIRST)).error_at == 0
+    storage.close()
 
 
 def test_a_batch_waits_in_the_buffer_while_its_hash_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
