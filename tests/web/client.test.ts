@@ -128,12 +128,51 @@ test("what was emitted is flushed, read back, verified and exported as one chain
       [[0, "session.started"], [1, "carp.resolution.completed"], [2, "session.ended"]],
     );
     const head = events.at(-1)?.event_hash ?? "";
-    assert.deepEqual(await cra.verify(sessionId), { valid: true, events: 3, error: null, error_at: null, head, warnings: [] });
-    assert.deepEqual(await cra.sessions(), [{ session_id: sessionId, next_sequence: 3, head_hash: head, ended: true }]);
+    assert.deepEqual(await cra.verify(sessionId), { valid: true, events: 3, error: null, error_at: null, message: null, head, algorithm: "sha256", warnings: [] });
+    assert.deepEqual(await cra.sessions(), [
+      { session_id: sessionId, next_sequence: 3, head_hash: head, ended: true, algorithm: "sha256" },
+    ]);
     const text = new TextDecoder().decode(await cra.exportJsonl(sessionId));
     assert.deepEqual(text.trimEnd().split("\n").map((line) => JSON.parse(line) as unknown), events);
     const { resolver, traces } = await cra.statistics();
     assert.deepEqual([resolver.version, traces.store, traces.events_stored, traces.state], ["fake", "memory", 3, "running"]);
+  });
+});
+
+test("a session is hashed as it asks, else as createCra was told", async () => {
+  await withCra({ hashAlgorithm: "blake3" }, async (cra) => {
+    const wish = { agentId: "a", goal: "g" };
+    const own = await cra.createSession(wish);
+    const other = await cra.createSession({ ...wish, hashAlgorithm: "sha256" });
+    const told = await Promise.all([own, other].map((id) => cra.verify(id)));
+    assert.deepEqual(told.map(({ valid, algorithm }) => [valid, algorithm]), [[true, "blake3"], [true, "sha256"]]);
+    const events = await eventsOf(cra.traces(own));
+    assert.equal(events[0]?.payload["hash_algorithm"], "blake3");
+  });
+  await withCra({}, async (cra) => {
+    const sessionId = await cra.createSession({ agentId: "a", goal: "g", hashAlgorithm: "blake3" });
+    assert.equal((await cra.verify(sessionId)).algorithm, "blake3");
+  });
+});
+
+test("a hash that nobody knows is refused before anything starts", async () => {
+  const hashAlgorithm = "md5" as "sha256";
+  await assert.rejects(createCra({ baseUrl: SITE, storage: "memory", hashAlgorithm }), withCode("unknown_algorithm"));
+  await withCra({}, async (cra) => {
+    const wish = { agentId: "a", goal: "g", hashAlgorithm };
+    await assert.rejects(cra.createSession(wish), withCode("unknown_algorithm"));
+  });
+});
+
+test("a site without the package of a hash says so and hashes with no other", async () => {
+  const baseUrl = await siteNamed("lean");
+  const refused = createCra({ baseUrl, storage: "memory", hashAlgorithm: "blake3" });
+  await assert.rejects(refused, withCode("hash_unavailable"));
+  await withCra({ baseUrl }, async (cra) => {
+    const wish = { agentId: "a", goal: "g" };
+    await assert.rejects(cra.createSession({ ...wish, hashAlgorithm: "blake3" }), withCode("hash_unavailable"));
+    assert.deepEqual(await cra.sessions(), []);
+    assert.equal((await cra.verify(await cra.createSession(wish))).algorithm, "sha256");
   });
 });
 

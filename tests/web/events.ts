@@ -1,7 +1,8 @@
 /** Batches and lines as Python's side makes them, for tests: ids and times are counted, never random. */
 
-import { createHasher, eventLine, eventPreimage, GENESIS_HASH } from "../../web/src/chain.js";
+import { eventLine, eventPreimage, GENESIS_HASH } from "../../web/src/chain.js";
 import type { RawEvent } from "../../web/src/chain.js";
+import { createHasher } from "../../web/src/hashing.js";
 import type { BatchMessage } from "../../web/src/protocol.js";
 
 /** The n-th UUID of a kind; any lower-case UUID serves. */
@@ -66,9 +67,22 @@ export function batchOf(batchId: number, ...groups: readonly RawEvent[][]): Batc
   return { batch_id: batchId, count, groups: described, bytes: encoder.encode(texts.join("")) };
 }
 
+/** The batch with the algorithm of each group's session; SHA-256 where there is none. */
+export function hashedWith(batch: BatchMessage, algorithmOf: (sessionId: string) => string | undefined): BatchMessage {
+  const groups = batch.groups.map((group) => ({ ...group, algorithm: algorithmOf(group.session_id) ?? "sha256" }));
+  return { ...batch, groups };
+}
+
+/** A session's events of which the first names BLAKE3. */
+export function blake3Events(first: number, count: number, options: EventOptions = {}): RawEvent[] {
+  return rawEvents(first, count, options).map((event) =>
+    event.sequence === 0 ? { ...event, payload_json: '{"hash_algorithm":"blake3"}' } : event,
+  );
+}
+
 /** The canonical lines of a chain over `events`, without LF. */
-export async function chainLines(events: readonly RawEvent[]): Promise<string[]> {
-  const hash = await createHasher("sha256");
+export async function chainLines(events: readonly RawEvent[], algorithm = "sha256"): Promise<string[]> {
+  const hash = await createHasher(algorithm);
   let previous = GENESIS_HASH;
   return events.map((event) => {
     const before = previous;

@@ -4,7 +4,8 @@ import type { BatchOrError, Bridge, BridgeExecutor } from "../../web/src/bridge.
 import type { RawEvent } from "../../web/src/chain.js";
 import { CraError } from "../../web/src/errors.js";
 import type { BatchMessage, BootProgress } from "../../web/src/protocol.js";
-import { batchOf, rawEvent, uuid } from "./events.js";
+import type { LoadedBridge } from "../../web/src/resolver-host.js";
+import { batchOf, hashedWith, rawEvent, uuid } from "./events.js";
 
 const MAX_IN_FLIGHT = 2;
 const WAKE_EVENTS = 500;
@@ -16,12 +17,15 @@ function refused(code: string, message: string, details: Readonly<Record<string,
 export class FakeBridge implements Bridge {
   readonly #executors = new Map<string, BridgeExecutor>();
   readonly #sequences = new Map<string, number>();
+  readonly #algorithms = new Map<string, string>();
   readonly #inFlight: BatchMessage[] = [];
   #pending: RawEvent[] = [];
   #batchId = 0;
   #listener: (() => void) | undefined = undefined;
   #asleep = false;
   closed = 0;
+  /** What was loaded by the side of cra-wasm. */
+  readonly packages: string[] = [];
 
   load_atlas(text: string): string {
     try {
@@ -42,10 +46,13 @@ export class FakeBridge implements Bridge {
     return "[]";
   }
 
-  create_session(agentId: string, goal: string): string {
+  create_session(agentId: string, goal: string, algorithm = ""): string {
+    if (algorithm === "blake3" && !this.packages.includes("blake3")) return refused("hash_unavailable", "load it first");
     const sessionId = uuid(0x5e5, this.#sequences.size);
     this.#sequences.set(sessionId, 0);
-    this.#push(sessionId, "session.started", { agent_id: agentId, goal });
+    this.#algorithms.set(sessionId, algorithm === "" ? "sha256" : algorithm);
+    const named = algorithm === "blake3" ? { hash_algorithm: algorithm } : {};
+    this.#push(sessionId, "session.started", { agent_id: agentId, goal, ...named });
     return JSON.stringify({ session_id: sessionId });
   }
 
@@ -130,7 +137,8 @@ export class FakeBridge implements Bridge {
     this.#pending = this.#pending.slice(maxEvents);
     const sessions = [...new Set(taken.map(({ session_id }) => session_id))];
     this.#batchId += 1;
-    const batch = batchOf(this.#batchId, ...sessions.map((id) => taken.filter(({ session_id }) => session_id === id)));
+    const made = batchOf(this.#batchId, ...sessions.map((id) => taken.filter(({ session_id }) => session_id === id)));
+    const batch = hashedWith(made, (sessionId) => this.#algorithms.get(sessionId));
     this.#inFlight.push(batch);
     return copyOf(batch);
   }
@@ -166,7 +174,7 @@ function copyOf(batch: BatchMessage): BatchMessage {
 }
 
 /** Boots at once. The last part of the address chooses what a test wants to see go wrong. */
-export function loadFakeBridge(url: string, onProgress: (step: BootProgress) => void): Promise<Bridge> {
+export function loadFakeBridge(url: string, onProgress: (step: BootProgress) => void): Promise<LoadedBridge> {
   onProgress({ step: "fake", done: 0, total: 1 });
   if (url.includes("broken")) return Promise.reject(new Error("no such wheel"));
   const bridge = new FakeBridge();
@@ -176,5 +184,10 @@ export function loadFakeBridge(url: string, onProgress: (step: BootProgress) => 
       for (;;);
     };
   }
-  return Promise.resolve(bridge);
+  const loadPackage = (name: string): Promise<void> => {
+    if (url.includes("lean")) return Promise.reject(new Error(`No known package with name '${name}'`));
+    bridge.packages.push(name);
+    return Promise.resolve();
+  };
+  return Promise.resolve({ bridge, loadPackage });
 }

@@ -17,7 +17,7 @@ import { FileStore } from "../../web/src/store-file.js";
 import { IndexedDbStore } from "../../web/src/store-indexeddb.js";
 import { MemoryStore } from "../../web/src/store-memory.js";
 import type { BatchWrite, QuarantineRecord, TraceStore } from "../../web/src/store.js";
-import { chainLines, jsonl, rawEvents, SESSION_A, SESSION_B, uuid } from "./events.js";
+import { blake3Events, chainLines, jsonl, rawEvent, rawEvents, SESSION_A, SESSION_B, uuid } from "./events.js";
 
 const folders: string[] = [];
 after(async () => {
@@ -37,7 +37,8 @@ function withCode(code: string): (error: unknown) => boolean {
 function headOf(sessionId: string, lines: readonly string[]): SessionHead {
   const last = JSON.parse(lines.at(-1) ?? "") as { sequence: number; event_hash: string; event_type: string };
   const ended = last.event_type === "session.ended";
-  return { session_id: sessionId, next_sequence: last.sequence + 1, head_hash: last.event_hash, ended };
+  const algorithm = lines[0]?.includes('"hash_algorithm":"blake3"') === true ? "blake3" : "sha256";
+  return { session_id: sessionId, next_sequence: last.sequence + 1, head_hash: last.event_hash, ended, algorithm };
 }
 
 /** A write that appends lines[from..to) of a session whose first `from` lines are stored. */
@@ -112,6 +113,15 @@ for (const [kind, { open }] of Object.entries(kinds)) {
       assert.deepEqual(await readAll(store, SESSION_B, 100), b);
     });
 
+    test("a head tells the hash that its session began with", async () => {
+      const store = await open();
+      const lines = await chainLines(blake3Events(0, 3), "blake3");
+      await store.commit(appending(SESSION_A, lines, 0, 1));
+      await store.commit(appending(SESSION_A, lines, 1, 3));
+      assert.equal((await store.head(SESSION_A))?.algorithm, "blake3");
+      assert.deepEqual(await store.sessions(), [headOf(SESSION_A, lines)]);
+    });
+
     test("stores nothing of a batch when one head is not the expected one", async () => {
       const store = await open();
       const a = await chainLines(rawEvents(0, 4));
@@ -119,7 +129,7 @@ for (const [kind, { open }] of Object.entries(kinds)) {
       await store.commit(appending(SESSION_A, a, 0, 2));
       const stale = { ...appending(SESSION_A, a, 2, 4), expected: [{ session_id: SESSION_A, head: null }] };
       assert.equal(await store.commit(both(appending(SESSION_B, b, 0, 3), stale)), false);
-      const sameNumber = { session_id: SESSION_A, next_sequence: 2, head_hash: GENESIS_HASH, ended: false };
+      const sameNumber = { ...headOf(SESSION_A, a.slice(0, 2)), head_hash: GENESIS_HASH };
       assert.equal(
         await store.commit({ ...stale, expected: [{ session_id: SESSION_A, head: sameNumber }] }),
         false,
@@ -164,6 +174,42 @@ void describe("the stores that close", () => {
       await assert.rejects(Promise.resolve(store?.head(SESSION_A)), withCode("store_closed"));
     });
   }
+});
+
+test("a file tells the hash of its session after a restart, however long its first line is", async () => {
+  const folder = await newFolder();
+  const long = JSON.stringify({ goal: "x".repeat(200_000), hash_algorithm: "blake3" });
+  const lines = await chainLines([rawEvent(0, { payload: long }), rawEvent(1)], "blake3");
+  await (await FileStore.open(folder)).commit(appending(SESSION_A, lines, 0, 2));
+  assert.deepEqual(await (await FileStore.open(folder)).head(SESSION_A), headOf(SESSION_A, lines));
+});
+
+test("a file with a damaged first line tells no hash, so nothing is appended and verification names the line", async () => {
+  const folder = await newFolder();
+  const lines = await chainLines(rawEvents(0, 2));
+  await (await FileStore.open(folder)).commit(appending(SESSION_A, lines, 0, 2));
+  const path = join(folder, `${SESSION_A}.trace.jsonl`);
+  await writeFile(path, (await readFile(path, "utf8")).slice(1));
+  assert.deepEqual((await (await FileStore.open(folder)).sessions()).map(({ algorithm }) => algorithm), [""]);
+});
+
+test("a database tells the hash of its sessions after a restart, SHA-256 for those that tell none", async () => {
+  const name = randomUUID();
+  const lines = await chainLines(blake3Events(0, 2), "blake3");
+  const first = await IndexedDbStore.open(name);
+  await first.commit(appending(SESSION_A, lines, 0, 2));
+  const plain = appending(SESSION_B, await chainLines(rawEvents(0, 2, { session: SESSION_B })), 0, 2);
+  const heads = plain.heads.map((head) => {
+    const older: Partial<SessionHead> = { ...head };
+    delete (older as { algorithm?: string }).algorithm;
+    return older as SessionHead;
+  });
+  await first.commit({ ...plain, heads });
+  await first.close();
+  const again = await IndexedDbStore.open(name);
+  assert.deepEqual((await again.sessions()).map(({ algorithm }) => algorithm), ["blake3", "sha256"]);
+  assert.deepEqual(await again.head(SESSION_B), plain.heads[0]);
+  await again.close();
 });
 
 void describe("the file store on disk", () => {

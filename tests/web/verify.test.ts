@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { createHasher, eventLine, eventPreimage, GENESIS_HASH } from "../../web/src/chain.js";
+import { ALGORITHMS } from "../../web/src/algorithms.js";
+import { eventLine, eventPreimage, GENESIS_HASH } from "../../web/src/chain.js";
 import type { RawEvent } from "../../web/src/chain.js";
 import { CraError } from "../../web/src/errors.js";
+import { createHasher } from "../../web/src/hashing.js";
 import type { VerifyError, VerifyResult } from "../../web/src/model.js";
 import { verifyTrace } from "../../web/src/verify.js";
-import { chainLines, jsonl, rawEvent, rawEvents, SESSION_B } from "./events.js";
+import { blake3Events, chainLines, jsonl, rawEvent, rawEvents, SESSION_B } from "./events.js";
 
 const REFERENCE: RawEvent = {
   event_id: "01234567-89ab-cdef-0123-456789abcdef",
@@ -48,7 +50,9 @@ test("the reference vector hashes to the protocol's value", async () => {
     events: 1,
     error: null,
     error_at: null,
+    message: null,
     head: REFERENCE_HASH,
+    algorithm: "sha256",
     warnings: ["truncated"],
   });
 });
@@ -57,9 +61,23 @@ test("an unknown hash algorithm is refused", async () => {
   await assert.rejects(createHasher("md5"), (error) => error instanceof CraError && error.code === "unknown_algorithm");
 });
 
+test("a hash that WebAssembly refuses is an error and no verdict", async () => {
+  const chains = [await chainLines(rawEvents(0, 2)), await chainLines(blake3Events(0, 2), "blake3")];
+  const { instantiate } = WebAssembly;
+  const refuse = (): Promise<never> => Promise.reject(new Error("refused"));
+  WebAssembly.instantiate = refuse;
+  try {
+    for (const lines of chains) {
+      await assert.rejects(verify(lines), (error) => error instanceof CraError && error.code === "hash_unavailable");
+    }
+  } finally {
+    WebAssembly.instantiate = instantiate;
+  }
+});
+
 test("a whole chain verifies and tells its head", async () => {
   const { lines, head } = await chain();
-  assert.deepEqual(await verify(lines), { valid: true, events: 4, error: null, error_at: null, head, warnings: [] });
+  assert.deepEqual(await verify(lines), { valid: true, events: 4, error: null, error_at: null, message: null, head, algorithm: "sha256", warnings: [] });
 });
 
 test("a trace without any event has no genesis", async () => {
@@ -68,7 +86,9 @@ test("a trace without any event has no genesis", async () => {
     events: 0,
     error: "bad_genesis",
     error_at: 0,
+    message: null,
     head: null,
+    algorithm: null,
     warnings: [],
   });
 });
@@ -82,21 +102,24 @@ test("chunks may be cut anywhere, inside characters too", async () => {
   }
 });
 
-test("one flipped bit in any byte of any event is found at that event", async () => {
-  const { lines } = await chain();
-  const bytes = jsonl(lines);
-  let line = 0;
-  for (let at = 0; at < bytes.length; at += 1) {
-    const flipped = bytes.slice();
-    const byte = bytes[at] ?? 0;
-    flipped[at] = byte ^ (1 << (at % 8));
-    const result = await verifyTrace([flipped]);
-    assert.equal(result.valid, false, `byte ${at}`);
-    assert.equal(result.error_at, line, `byte ${at}`);
-    if (byte === 10) line += 1;
-  }
-  assert.equal(line, 4);
-});
+for (const algorithm of ALGORITHMS) {
+  test(`one flipped bit in any byte of any event is found at that event, under ${algorithm}`, async () => {
+    const events = [...(algorithm === "blake3" ? blake3Events : rawEvents)(0, 3), rawEvent(3, { type: "session.ended" })];
+    const bytes = jsonl(await chainLines(events, algorithm));
+    assert.deepEqual((await verifyTrace([bytes])).algorithm, algorithm);
+    let line = 0;
+    for (let at = 0; at < bytes.length; at += 1) {
+      const flipped = bytes.slice();
+      const byte = bytes[at] ?? 0;
+      flipped[at] = byte ^ (1 << (at % 8));
+      const result = await verifyTrace([flipped]);
+      assert.equal(result.valid, false, `byte ${at}`);
+      assert.equal(result.error_at, line, `byte ${at}`);
+      if (byte === 10) line += 1;
+    }
+    assert.equal(line, 4);
+  });
+}
 
 test("a changed field of right format is told by the term that fits", async () => {
   const { lines } = await chain();

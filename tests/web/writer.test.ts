@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { createHasher } from "../../web/src/chain.js";
 import { splitLines } from "../../web/src/bytes.js";
 import { CraError } from "../../web/src/errors.js";
+import { Hashers } from "../../web/src/hashing.js";
+import type { HashText } from "../../web/src/hashing.js";
 import type { QuarantineNotice } from "../../web/src/model.js";
 import type { BatchMessage } from "../../web/src/protocol.js";
 import { MemoryStore } from "../../web/src/store-memory.js";
@@ -11,7 +12,17 @@ import type { BatchWrite } from "../../web/src/store.js";
 import { verifyTrace } from "../../web/src/verify.js";
 import { BATCH_EVENTS, DRAIN_INTERVAL_MS, TraceWriter } from "../../web/src/writer.js";
 import type { BatchSource, WriterClock } from "../../web/src/writer.js";
-import { batchOf, chainLines, rawEvent, rawEvents, SESSION_A, SESSION_B } from "./events.js";
+import {
+  batchOf,
+  blake3Events,
+  chainLines,
+  hashedWith,
+  rawEvent,
+  rawEvents,
+  SESSION_A,
+  SESSION_B,
+  uuid,
+} from "./events.js";
 
 /** A buffer that gives the queued batches, keeps them until they are acknowledged and counts what is asked. */
 class FakeSource implements BatchSource {
@@ -105,14 +116,19 @@ interface Setup {
   readonly writer: TraceWriter;
 }
 
-async function setUp(store = new FaultyStore(), source = new FakeSource()): Promise<Setup> {
+async function setUp(
+  store = new FaultyStore(),
+  source = new FakeSource(),
+  hashers = new Hashers(),
+): Promise<Setup> {
   const clock = new FakeClock();
   const problems: Problem[] = [];
+  await hashers.load("sha256");
   const writer = new TraceWriter({
     source,
     store,
     clock,
-    hash: await createHasher("sha256"),
+    hashers,
     onProblem: ({ code }, notice) => problems.push({ code, notice }),
   });
   return { source, store, clock, problems, writer };
@@ -277,6 +293,98 @@ test("an unknown algorithm is quarantined by name", async () => {
   source.queue.push({ ...batch, groups: batch.groups.map((group) => ({ ...group, algorithm: "md5" })) });
   await assert.rejects(writer.flush(), withCode("traces_quarantined"));
   assert.equal((await store.quarantined())[0]?.reason, "unknown_algorithm");
+});
+
+function asBlake3(batch: BatchMessage, sessionId = SESSION_A): BatchMessage {
+  return hashedWith(batch, (id) => (id === sessionId ? "blake3" : "sha256"));
+}
+
+async function verdict(store: MemoryStore, sessionId = SESSION_A): Promise<unknown[]> {
+  const { valid, events, algorithm } = await verifyTrace([(await store.read(sessionId, 0, Infinity)).bytes]);
+  return [valid, events, algorithm];
+}
+
+test("sessions of both hashes share a batch and each keeps its own", async () => {
+  const { source, store, writer } = await setUp();
+  source.queue.push(
+    asBlake3(batchOf(1, blake3Events(0, 2), rawEvents(0, 2, { session: SESSION_B }))),
+    asBlake3(batchOf(2, blake3Events(2, 2), rawEvents(2, 1, { session: SESSION_B }))),
+  );
+  await writer.flush();
+  assert.deepEqual(await stored(store), await chainLines(blake3Events(0, 4), "blake3"));
+  assert.deepEqual(await verdict(store), [true, 4, "blake3"]);
+  assert.deepEqual(await verdict(store, SESSION_B), [true, 3, "sha256"]);
+  assert.deepEqual((await store.sessions()).map(({ algorithm }) => algorithm), ["blake3", "sha256"]);
+});
+
+test("a new writer goes on with the hash that the stored session began with, and skips what it has", async () => {
+  const { source, store, writer } = await setUp();
+  source.queue.push(asBlake3(batchOf(1, blake3Events(0, 2))));
+  await writer.flush();
+  const again = await setUp(store);
+  again.source.queue.push(asBlake3(batchOf(1, blake3Events(0, 4))));
+  await again.writer.flush();
+  assert.deepEqual(await verdict(store), [true, 4, "blake3"]);
+  assert.equal(again.writer.statistics().events_skipped, 2);
+});
+
+for (const restart of [false, true]) {
+  test(`a running session cannot change its hash${restart ? " by a restart" : ""}`, async () => {
+    for (const blake3First of [true, false]) {
+      const begun = await setUp();
+      const events = blake3First ? blake3Events : rawEvents;
+      const [first, then] = [batchOf(1, events(0, 2)), batchOf(2, events(2, 1))];
+      begun.source.queue.push(blake3First ? asBlake3(first) : first);
+      await begun.writer.flush();
+      const { source, store, writer, problems } = restart ? await setUp(begun.store) : begun;
+      source.queue.push(blake3First ? then : asBlake3(then));
+      await assert.rejects(writer.flush(), withCode("traces_quarantined"));
+      assert.deepEqual([(await store.quarantined())[0]?.reason, problems[0]?.code], ["algorithm_changed", "algorithm_changed"]);
+      assert.deepEqual(await verdict(store), [true, 2, blake3First ? "blake3" : "sha256"]);
+    }
+  });
+}
+
+test("a first event that names another hash than its batch is quarantined, the others go on", async () => {
+  const { source, store, writer } = await setUp();
+  source.queue.push(
+    batchOf(1, blake3Events(0, 1), rawEvents(0, 1, { session: SESSION_B })),
+    asBlake3(batchOf(2, rawEvents(0, 1, { session: uuid(0xc, 1) })), uuid(0xc, 1)),
+    batchOf(3, [rawEvent(0, { session: uuid(0xd, 1), payload: '{"hash_algorithm":}' })]),
+  );
+  await assert.rejects(writer.flush(), withCode("traces_quarantined"));
+  const reasons = (await store.quarantined()).map(({ session_id, reason }) => [session_id, reason]);
+  assert.deepEqual(
+    reasons,
+    [SESSION_A, uuid(0xc, 1), uuid(0xd, 1)].map((id) => [id, "algorithm_changed"]),
+  );
+  assert.deepEqual((await store.sessions()).map(({ session_id }) => session_id), [SESSION_B]);
+});
+
+test("a batch is kept while its hash cannot be set up, and stored when it can", async () => {
+  class LateHashers extends Hashers {
+    failing = true;
+
+    override load(algorithm: string): Promise<HashText> {
+      if (!this.failing || algorithm === "sha256") return super.load(algorithm);
+      return Promise.reject(new CraError("hash_unavailable", "not yet"));
+    }
+  }
+  const hashers = new LateHashers();
+  const { source, store, writer } = await setUp(new FaultyStore(), new FakeSource(), hashers);
+  source.queue.push(asBlake3(batchOf(1, blake3Events(0, 2))));
+  await assert.rejects(writer.flush(), withCode("hash_unavailable"));
+  assert.deepEqual([await store.sessions(), await store.quarantined(), source.acked], [[], [], []]);
+  hashers.failing = false;
+  await writer.flush();
+  assert.deepEqual([await verdict(store), source.acked], [[true, 2, "blake3"], [1]]);
+});
+
+test("events whose beginning is missing are a gap under any hash", async () => {
+  const { source, store, writer } = await setUp();
+  source.queue.push(asBlake3(batchOf(1, blake3Events(2, 1))));
+  await assert.rejects(writer.flush(), withCode("traces_quarantined"));
+  assert.equal((await store.quarantined())[0]?.reason, "sequence_gap");
 });
 
 test("an error of the store keeps the batch, backs off, and loses nothing", async () => {

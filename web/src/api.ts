@@ -17,6 +17,7 @@ import type {
   TraceStatistics,
   VerifyResult,
 } from "./model.js";
+import type { HashAlgorithm } from "./algorithms.js";
 import type { BootProgress, StorageKind } from "./protocol.js";
 
 /** Milliseconds until a call rejects with `deadline_exceeded`. */
@@ -51,6 +52,8 @@ export interface TraceOptions {
 }
 
 export interface CraOptions extends TraceOptions {
+  /** The hash of sessions that ask for none; default "sha256". With "blake3" the site must have that package. */
+  readonly hashAlgorithm?: HashAlgorithm;
   /** Called at the start (`done` steps before it) and at the end (`done` equals `total`) of each boot step. */
   readonly onProgress?: (step: BootProgress) => void;
 }
@@ -58,6 +61,8 @@ export interface CraOptions extends TraceOptions {
 export interface SessionOptions {
   readonly agentId: string;
   readonly goal: string;
+  /** The hash of the whole session's trace; default the one of createCra. */
+  readonly hashAlgorithm?: HashAlgorithm;
 }
 
 export interface ResolveOptions {
@@ -109,7 +114,10 @@ export interface TraceAccess {
   flush(): Promise<void>;
   /** The session's events in order. Rejects with `session_not_found`. */
   traces(sessionId: string): AsyncIterable<TraceEvent>;
-  /** Check every event and link. Rejects with `session_not_found`, or when the store cannot be read. */
+  /**
+   * Check every event and link, by the hash that the first event names. Rejects with `session_not_found`, with
+   * `hash_unavailable` where it cannot be checked, or when the store cannot be read.
+   */
   verify(sessionId: string): Promise<VerifyResult>;
   /** The session's `.trace.jsonl`, byte for byte as it is stored. Rejects with `session_not_found`. */
   exportJsonl(sessionId: string): Promise<Uint8Array<ArrayBuffer>>;
@@ -129,7 +137,7 @@ export interface Cra extends TraceAccess {
   loadAtlas(atlas: string | JsonObject): Promise<AtlasSummary>;
   unloadAtlas(atlasId: string): Promise<void>;
   listAtlases(): Promise<readonly AtlasSummary[]>;
-  /** Resolves to the session id. */
+  /** Resolves to the session id. Rejects with `hash_unavailable` when the site lacks the package of the hash. */
   createSession(options: SessionOptions): Promise<string>;
   endSession(sessionId: string, reason?: SessionEndReason): Promise<SessionEnd>;
   resolve(options: ResolveOptions): Promise<Resolution>;

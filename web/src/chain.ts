@@ -1,13 +1,13 @@
-/** The hash chain (PROTOCOL 3.2): what is hashed, how a line is written, how the worker hashes it. */
+/** The hash chain (PROTOCOL 3.2): what is hashed, how a line is written, which hash a session names. */
 
-import { createSHA256 } from "hash-wasm";
-
-import { CraError } from "./errors.js";
+import { DEFAULT_ALGORITHM } from "./algorithms.js";
 
 export const TRACE_VERSION = "1.0";
 
 /** previous_event_hash of sequence 0. */
 export const GENESIS_HASH = "0".repeat(64);
+
+const MEMBER = '"hash_algorithm":';
 
 /** An event before it is chained, as the batch carries it. `payload_json` is canonical text, frozen at emit. */
 export interface RawEvent {
@@ -53,19 +53,19 @@ export function eventLine(event: RawEvent, previousEventHash: string, eventHash:
   );
 }
 
-/** Hashes text's UTF-8 to 64 lower-case hex digits. */
-export type HashText = (text: string) => string;
-
 /**
- * Return the hasher of `algorithm`. One instance is re-used for every event: awaiting WebCrypto once per event costs
- * more than the hash itself and never lets the worker's event loop run.
- *
- * Rejects with `unknown_algorithm`.
+ * Return the hash that a session's first event names (PROTOCOL 3.7), which may be one that nobody knows; SHA-256 where
+ * it names none. What is no text comes back as its JSON, which is no hash's name; so does a payload that is no JSON.
  */
-export async function createHasher(algorithm: string): Promise<HashText> {
-  if (algorithm !== "sha256") {
-    throw new CraError("unknown_algorithm", `no hash algorithm \`${algorithm}\` here, use sha256`);
+export function namedAlgorithm(eventType: string, payloadJson: string): string {
+  if (eventType !== "session.started" || !payloadJson.includes(MEMBER)) return DEFAULT_ALGORITHM;
+  let payload: Readonly<Record<string, unknown>>;
+  try {
+    payload = JSON.parse(payloadJson) as Readonly<Record<string, unknown>>;
+  } catch {
+    return payloadJson;
   }
-  const hasher = await createSHA256();
-  return (text) => hasher.init().update(text).digest("hex");
+  if (!Object.hasOwn(payload, "hash_algorithm")) return DEFAULT_ALGORITHM;
+  const name = payload["hash_algorithm"];
+  return typeof name === "string" ? name : JSON.stringify(name);
 }

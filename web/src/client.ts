@@ -1,5 +1,7 @@
 /** createCra: the resolver in one worker, its traces in another, and a typed client here. */
 
+import { checkedAlgorithm, DEFAULT_ALGORITHM } from "./algorithms.js";
+import type { HashAlgorithm } from "./algorithms.js";
 import type {
   ApprovalDecision,
   Cra,
@@ -38,8 +40,8 @@ import { DEFAULT_DEADLINES, TraceClient } from "./traces.js";
 type ResolverChannel = Channel<ResolverMethods, PageMethods, ResolverNotes>;
 
 /**
- * Boot the resolver and the trace store. Rejects with `boot_failed`, `worker_dead`, `deadline_exceeded` or the store's
- * error; nothing is left running then.
+ * Boot the resolver and the trace store. Rejects with `boot_failed`, `worker_dead`, `deadline_exceeded`, the store's
+ * error, or `hash_unavailable` when the site lacks the package of `hashAlgorithm`; nothing is left running then.
  */
 export async function createCra(options: CraOptions = {}): Promise<Cra> {
   return await CraClient.boot(options);
@@ -48,6 +50,7 @@ export async function createCra(options: CraOptions = {}): Promise<Cra> {
 class CraClient implements Cra {
   readonly #executors = new Map<string, Executor>();
   readonly #deadlines: Deadlines;
+  readonly #hashAlgorithm: HashAlgorithm;
   readonly #worker: WorkerHandle;
   readonly #resolver: ResolverChannel;
   readonly #traces: TraceClient;
@@ -57,6 +60,7 @@ class CraClient implements Cra {
     this.#worker = worker;
     this.#traces = traces;
     this.#deadlines = { ...DEFAULT_DEADLINES, ...options.deadlines };
+    this.#hashAlgorithm = options.hashAlgorithm ?? DEFAULT_ALGORITHM;
     this.#resolver = new Channel<ResolverMethods, PageMethods, ResolverNotes>(control, {
       peer: "resolver",
       handlers: {
@@ -78,6 +82,7 @@ class CraClient implements Cra {
   }
 
   static async boot(options: CraOptions): Promise<CraClient> {
+    checkedAlgorithm(options.hashAlgorithm ?? DEFAULT_ALGORITHM);
     const site = await folderUrl(options.baseUrl ?? new URL("..", import.meta.url));
     const deadlines = { ...DEFAULT_DEADLINES, ...options.deadlines };
     options.onProgress?.(bootProgress(0));
@@ -97,6 +102,7 @@ class CraClient implements Cra {
     try {
       const pyodideUrl = new URL("pyodide/", site).href;
       await client.#resolver.call("boot", { pyodideUrl }, deadlines.bootMs);
+      await client.#loadHash(client.#hashAlgorithm);
     } catch (cause) {
       await client.#release();
       throw cause;
@@ -117,9 +123,10 @@ class CraClient implements Cra {
     return (await this.#ask("list_atlases", [])) as readonly AtlasSummary[];
   }
 
-  async createSession({ agentId, goal }: SessionOptions): Promise<string> {
-    const created = (await this.#ask("create_session", [agentId, goal])) as { readonly session_id: string };
-    return created.session_id;
+  async createSession({ agentId, goal, hashAlgorithm = this.#hashAlgorithm }: SessionOptions): Promise<string> {
+    await this.#loadHash(checkedAlgorithm(hashAlgorithm));
+    const created = await this.#ask("create_session", [agentId, goal, hashAlgorithm]);
+    return (created as { readonly session_id: string }).session_id;
   }
 
   async endSession(sessionId: string, reason: SessionEndReason = "completed"): Promise<SessionEnd> {
@@ -255,6 +262,12 @@ class CraClient implements Cra {
       this.#resolver.close();
       await this.#worker.terminate();
     }
+  }
+
+  /** Python has SHA-256 itself. */
+  async #loadHash(algorithm: HashAlgorithm): Promise<void> {
+    if (algorithm === DEFAULT_ALGORITHM) return;
+    await this.#resolver.call("load_hash", { algorithm }, this.#deadlines.bootMs);
   }
 
   async #ask(name: BridgeFunction, args: readonly string[], deadlineMs = this.#deadlines.callMs): Promise<unknown> {

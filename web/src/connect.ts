@@ -12,6 +12,9 @@ import { DEFAULT_DEADLINES, TraceClient } from "./traces.js";
  * or in a worker. The bridge has one consumer: connect once, and close before connecting again. `close` stores what is
  * pending and leaves Python as it is.
  *
+ * Sessions that Python hashes with BLAKE3 are stored as well. Python needs the package for it: before the first such
+ * session, `await pyodide.loadPackage("blake3")`; without it the bridge answers `hash_unavailable`.
+ *
  * Rejects with `boot_failed` where the wheel is missing, or with the store's error.
  */
 export async function connectTraces(pyodide: PyodideLike, options: TraceOptions = {}): Promise<TraceConnection> {

@@ -5,6 +5,7 @@ export { connectTraces } from "./connect.js";
 export { CraError } from "./errors.js";
 export { verifyTrace } from "./verify.js";
 export type * from "./api.js";
+export type { HashAlgorithm } from "./algorithms.js";
 export type * from "./model.js";
 export type { PyodideLike } from "./bridge.js";
 export type { BootProgress, StorageKind } from "./protocol.js";

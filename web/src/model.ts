@@ -152,14 +152,17 @@ export type VerifyError =
 /**
  * What a verification found; the same JSON as `cra-wasm verify --json`.
  * `error_at` is the 0-based line of the first bad event, `events` how many before it are good, `head` the hash of the
- * last of these. `warnings` is empty or ["truncated"]: no session.ended, so later events may be missing.
+ * last of these. `message` says what the term leaves open, mostly nothing. `algorithm` is the chain's hash, null where
+ * the first line tells none that is known. `warnings` is empty or ["truncated"]: no session.ended, so later events may be missing.
  */
 export interface VerifyResult {
   readonly valid: boolean;
   readonly events: number;
   readonly error: VerifyError | null;
   readonly error_at: number | null;
+  readonly message: string | null;
   readonly head: string | null;
+  readonly algorithm: string | null;
   readonly warnings: readonly string[];
 }
 
@@ -169,6 +172,8 @@ export interface SessionHead {
   readonly next_sequence: number;
   readonly head_hash: string;
   readonly ended: boolean;
+  /** The hash that the session's first event named: `sha256` or `blake3`; empty when that event is damaged. */
+  readonly algorithm: string;
 }
 
 /** Events that could not join a session's chain; they are kept in the quarantine store. */
@@ -176,8 +181,11 @@ export interface QuarantineNotice {
   readonly session_id: string;
   readonly first_sequence: number;
   readonly count: number;
-  /** `session_forked`: another event already holds the sequence; `sequence_gap`: events before it are missing. */
-  readonly reason: "session_forked" | "sequence_gap" | "bad_batch" | "unknown_algorithm";
+  /**
+   * `session_forked`: another event already holds the sequence; `sequence_gap`: events before it are missing;
+   * `algorithm_changed`: the batch names another hash than the session's first event.
+   */
+  readonly reason: "session_forked" | "sequence_gap" | "bad_batch" | "unknown_algorithm" | "algorithm_changed";
 }
 
 /** What the trace worker did so far. Counts are of this worker's life. */

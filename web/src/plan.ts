@@ -5,9 +5,11 @@
  */
 
 import { groupBytes, groupEvents } from "./batch.js";
-import { eventLine, eventPreimage, GENESIS_HASH } from "./chain.js";
-import type { HashText, RawEvent } from "./chain.js";
+import { isAlgorithm } from "./algorithms.js";
+import { eventLine, eventPreimage, GENESIS_HASH, namedAlgorithm } from "./chain.js";
+import type { RawEvent } from "./chain.js";
 import { UUID } from "./formats.js";
+import type { Hashers, HashText } from "./hashing.js";
 import type { QuarantineNotice, SessionHead } from "./model.js";
 import type { BatchGroup, BatchMessage } from "./protocol.js";
 import type { BatchWrite, ExpectedHead, QuarantineRecord, Segment, TraceStore } from "./store.js";
@@ -31,16 +33,19 @@ const encoder = new TextEncoder();
 /** Plans batches. Remembers which sessions were stopped, because nothing can follow a line that did not join. */
 export class Planner {
   readonly #store: TraceStore;
-  readonly #hash: HashText;
+  readonly #hashers: Hashers;
   readonly #stopped: Map<string, Reason>;
 
-  constructor(store: TraceStore, hash: HashText, stopped: Map<string, Reason>) {
+  constructor(store: TraceStore, hashers: Hashers, stopped: Map<string, Reason>) {
     this.#store = store;
-    this.#hash = hash;
+    this.#hashers = hashers;
     this.#stopped = stopped;
   }
 
-  /** Plan against the store's own heads. Everything before this batch must be stored. */
+  /**
+   * Plan against the store's own heads. Everything before this batch must be stored. Rejects with the store's error, or
+   * with `hash_unavailable`: then nothing of the batch is lost, it can be planned again.
+   */
   async plan(batch: BatchMessage): Promise<Plan> {
     const heads = new Map<string, SessionHead | null>();
     for (const { session_id } of batch.groups) {
@@ -59,18 +64,25 @@ export class Planner {
     const draft = new Draft(new Map(remembered));
     for (const group of batch.groups) {
       const head = draft.head(group.session_id);
-      if (head?.next_sequence !== group.first_sequence || this.#obstacle(group) !== null) return null;
+      const hash = this.#hashers.ready(group.algorithm);
+      if (head?.next_sequence !== group.first_sequence || head.algorithm !== group.algorithm) return null;
+      if (hash === null || this.#stopped.has(group.session_id)) return null;
       const events = groupEvents(groupBytes(batch, group), group);
       if (events === null) return null;
-      draft.append(group.session_id, events, this.#hash, 0);
+      draft.append(group, events, hash, 0);
     }
     return draft.plan();
   }
 
-  #obstacle(group: BatchGroup): Reason | null {
+  /** Why the group cannot join its session's chain, whatever is in it. */
+  #obstacle(group: BatchGroup, first: RawEvent, head: SessionHead | null): Reason | null {
     const stopped = this.#stopped.get(group.session_id);
     if (stopped !== undefined) return stopped;
-    return group.algorithm === "sha256" ? null : "unknown_algorithm";
+    if (!isAlgorithm(group.algorithm)) return "unknown_algorithm";
+    const begins = head === null && first.sequence === 0;
+    const began = begins ? namedAlgorithm(first.event_type, first.payload_json) : head?.algorithm;
+    if (began !== undefined && began !== group.algorithm) return "algorithm_changed";
+    return group.first_sequence > (head?.next_sequence ?? 0) ? "sequence_gap" : null;
   }
 
   async #planGroup(batch: BatchMessage, group: BatchGroup, draft: Draft): Promise<void> {
@@ -81,38 +93,45 @@ export class Planner {
       draft.quarantine(group, null, bytes, "bad_batch");
       return;
     }
-    const next = draft.head(group.session_id)?.next_sequence ?? 0;
-    const obstacle = this.#obstacle(group) ?? (group.first_sequence > next ? "sequence_gap" : null);
+    const head = draft.head(group.session_id);
+    const obstacle = this.#obstacle(group, first, head);
     if (obstacle !== null) {
       draft.quarantine(group, first.event_id, bytes, obstacle);
       return;
     }
-    const known = await this.#knownPrefix(group, events, next);
+    const next = head?.next_sequence ?? 0;
+    const hash = await this.#hashers.load(group.algorithm);
+    const known = await this.#knownPrefix(group, events, next, hash);
     const rest = events.slice(known);
     // What is left starts at a number that is taken: by another event.
     if ((rest[0]?.sequence ?? next) < next) draft.quarantine(group, first.event_id, bytes, "session_forked");
-    else draft.append(group.session_id, rest, this.#hash, known);
+    else draft.append(group, rest, hash, known);
   }
 
   /** Count the events at the group's start that are stored already, byte for byte. */
-  async #knownPrefix(group: BatchGroup, events: readonly RawEvent[], next: number): Promise<number> {
+  async #knownPrefix(
+    group: BatchGroup,
+    events: readonly RawEvent[],
+    next: number,
+    hash: HashText,
+  ): Promise<number> {
     const to = Math.min(next, group.first_sequence + events.length);
     if (group.first_sequence >= to) return 0;
     const stored = await this.#store.lines(group.session_id, group.first_sequence, to);
     let known = 0;
     for (const line of stored) {
       const event = events[known];
-      if (event === undefined || !this.#isStoredAs(event, line)) break;
+      if (event === undefined || !isStoredAs(event, line, hash)) break;
       known += 1;
     }
     return known;
   }
+}
 
-  /** Chain the event where the stored line stands: the same event there gives the same bytes. */
-  #isStoredAs(event: RawEvent, line: string): boolean {
-    const { previous_event_hash: previous } = JSON.parse(line) as { readonly previous_event_hash: string };
-    return eventLine(event, previous, this.#hash(eventPreimage(event, previous))) === line;
-  }
+/** Chain the event where the stored line stands: the same event there gives the same bytes. */
+function isStoredAs(event: RawEvent, line: string, hash: HashText): boolean {
+  const { previous_event_hash: previous } = JSON.parse(line) as { readonly previous_event_hash: string };
+  return eventLine(event, previous, hash(eventPreimage(event, previous))) === line;
 }
 
 /** A plan in the making. */
@@ -137,8 +156,9 @@ class Draft {
     return head;
   }
 
-  /** Chain `events` to the session; `skipped` more before them are stored already. */
-  append(sessionId: string, events: readonly RawEvent[], hash: HashText, skipped: number): void {
+  /** Chain `events` to the group's session; `skipped` more before them are stored already. */
+  append(group: BatchGroup, events: readonly RawEvent[], hash: HashText, skipped: number): void {
+    const { session_id: sessionId, algorithm } = group;
     this.#skipped += skipped;
     const [first] = events;
     const last = events.at(-1);
@@ -162,6 +182,7 @@ class Draft {
       next_sequence: last.sequence + 1,
       head_hash: previous,
       ended: last.event_type === "session.ended",
+      algorithm,
     });
     this.#changed.add(sessionId);
     this.#appended += events.length;

@@ -5,6 +5,7 @@
  * the same `id`, also when its method is unknown; a note has none and gets none. JSON of the protocols crosses as text.
  */
 
+import type { HashAlgorithm } from "./algorithms.js";
 import type { QuarantineNotice, SessionHead, TraceStatistics, VerifyResult } from "./model.js";
 
 /** An error as it crosses: the Python error's code, unchanged. */
@@ -103,6 +104,8 @@ export type BridgeFunction =
 export interface ResolverMethods {
   /** Load Pyodide from `pyodideUrl` and import the bridge; progress comes as notes. */
   boot: { params: { readonly pyodideUrl: string }; result: null };
+  /** Load the package that Python needs for a hash, if it needs one. Rejects with `hash_unavailable`. */
+  load_hash: { params: { readonly algorithm: HashAlgorithm }; result: null };
   bridge: { params: BridgeCall; result: string };
   register_executor: { params: { readonly action_id: string; readonly deadline_ms: number }; result: null };
   unregister_executor: { params: { readonly action_id: string }; result: null };

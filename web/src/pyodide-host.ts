@@ -1,12 +1,19 @@
 /** Loads Pyodide and the wheels of the site's own folder. Nothing is fetched from anywhere else. */
 
 import { importBridge } from "./bridge.js";
-import type { Bridge, PyodideLike } from "./bridge.js";
+import type { PyodideLike } from "./bridge.js";
+import { CraError, messageOf } from "./errors.js";
 import { pyodideIndex } from "./platform.js";
 import type { BootProgress } from "./protocol.js";
+import type { LoadedBridge } from "./resolver-host.js";
 
 interface LoadedPyodide extends PyodideLike {
-  loadPackage(name: string, options: { messageCallback: (message: string) => void }): Promise<unknown>;
+  loadPackage(name: string, options: PackageOptions): Promise<unknown>;
+}
+
+interface PackageOptions {
+  readonly messageCallback: (message: string) => void;
+  readonly errorCallback?: (message: string) => void;
 }
 
 interface PyodideModule {
@@ -25,7 +32,7 @@ export function bootProgress(done: number): BootProgress {
 export async function loadPyodideBridge(
   pyodideUrl: string,
   onProgress: (step: BootProgress) => void,
-): Promise<Bridge> {
+): Promise<LoadedBridge> {
   const folder = new URL(pyodideUrl);
   onProgress(bootProgress(1));
   const module = (await import(new URL("pyodide.mjs", folder).href)) as PyodideModule;
@@ -33,5 +40,19 @@ export async function loadPyodideBridge(
   onProgress(bootProgress(2));
   await pyodide.loadPackage("cra-wasm", { messageCallback: () => undefined });
   onProgress(bootProgress(3));
-  return importBridge(pyodide);
+  return { bridge: importBridge(pyodide), loadPackage: (name) => loadPackage(pyodide, name) };
+}
+
+async function loadPackage(pyodide: LoadedPyodide, name: string): Promise<void> {
+  const errors: string[] = [];
+  await pyodide.loadPackage(name, {
+    messageCallback: () => undefined,
+    errorCallback: (message) => errors.push(message),
+  });
+  try {
+    // A wheel that could not be fetched is told to the callback only.
+    (pyodide.pyimport(name) as { destroy(): void }).destroy();
+  } catch (cause) {
+    throw new CraError("boot_failed", [...errors, messageOf(cause)].join("\n"));
+  }
 }

@@ -1,21 +1,29 @@
 /** What runs in the resolver's worker: the bridge, its executors, its traces. Pyodide itself comes in as `loadBridge`. */
 
+import type { HashAlgorithm } from "./algorithms.js";
 import { parseAnswer } from "./bridge.js";
 import type { Bridge } from "./bridge.js";
 import { Channel } from "./channel.js";
 import type { None } from "./channel.js";
-import { CraError } from "./errors.js";
+import { CraError, messageOf } from "./errors.js";
 import type { BootProgress, BridgeCall, PageMethods, ResolverMethods, ResolverNotes } from "./protocol.js";
 import { TraceSource } from "./source.js";
 
-/** Loads Pyodide from a folder's address and returns its cra_wasm.bridge. */
-export type LoadBridge = (pyodideUrl: string, onProgress: (step: BootProgress) => void) => Promise<Bridge>;
+/** A running Python with cra-wasm in it. */
+export interface LoadedBridge {
+  readonly bridge: Bridge;
+  /** Install a package of the site and import it once. Rejects when the site has no such package. */
+  loadPackage(name: string): Promise<void>;
+}
+
+/** Loads Pyodide from a folder's address and imports cra_wasm.bridge. */
+export type LoadBridge = (pyodideUrl: string, onProgress: (step: BootProgress) => void) => Promise<LoadedBridge>;
 
 export class ResolverHost {
   readonly #loadBridge: LoadBridge;
   readonly #tracesPort: MessagePort;
   readonly #page: Channel<PageMethods, ResolverMethods, None, ResolverNotes>;
-  #bridge: Bridge | null = null;
+  #loaded: LoadedBridge | null = null;
   #source: TraceSource | null = null;
 
   constructor(control: MessagePort, traces: MessagePort, loadBridge: LoadBridge) {
@@ -25,6 +33,7 @@ export class ResolverHost {
       peer: "page",
       handlers: {
         boot: ({ pyodideUrl }) => this.#boot(pyodideUrl),
+        load_hash: ({ algorithm }) => this.#loadHash(algorithm),
         bridge: (call) => this.#call(call),
         register_executor: ({ action_id, deadline_ms }) => this.#register(action_id, deadline_ms),
         unregister_executor: ({ action_id }) => this.#unregister(action_id),
@@ -36,25 +45,36 @@ export class ResolverHost {
 
   async #boot(pyodideUrl: string): Promise<null> {
     try {
-      this.#bridge = await this.#loadBridge(pyodideUrl, (step) => {
+      this.#loaded = await this.#loadBridge(pyodideUrl, (step) => {
         this.#page.note("progress", step);
       });
     } catch (cause) {
       throw CraError.from(cause, "boot_failed");
     }
-    this.#source = new TraceSource(this.#tracesPort, this.#bridge);
+    this.#source = new TraceSource(this.#tracesPort, this.#loaded.bridge);
+    return null;
+  }
+
+  /** The hash's package has its name. Loading it again costs nothing. */
+  async #loadHash(algorithm: HashAlgorithm): Promise<null> {
+    try {
+      await this.#running().loadPackage(algorithm);
+    } catch (cause) {
+      const message = `this site cannot load the package \`${algorithm}\`: build the site with it, or use sha256`;
+      throw new CraError("hash_unavailable", message, { algorithm, cause: messageOf(cause) });
+    }
     return null;
   }
 
   async #call({ name, args }: BridgeCall): Promise<string> {
-    const answer = this.#running()[name](...args);
+    const answer = this.#running().bridge[name](...args);
     // An execute may wait until its request is stored before its executor starts: it must not wait for the timer.
     if (name === "execute") this.#source?.signalPressure();
     return await answer;
   }
 
   #register(actionId: string, deadlineMs: number): null {
-    const answer = this.#running().register_executor(actionId, (parametersJson, callJson) => {
+    const answer = this.#running().bridge.register_executor(actionId, (parametersJson, callJson) => {
       const params = { action_id: actionId, parameters_json: parametersJson, call_json: callJson };
       return this.#page.call("run_executor", params, deadlineMs);
     });
@@ -63,21 +83,21 @@ export class ResolverHost {
   }
 
   #unregister(actionId: string): null {
-    parseAnswer(this.#running().unregister_executor(actionId));
+    parseAnswer(this.#running().bridge.unregister_executor(actionId));
     return null;
   }
 
   #close(): null {
     this.#source?.close();
-    this.#bridge?.close();
-    this.#bridge?.destroy?.();
-    this.#bridge = null;
+    this.#loaded?.bridge.close();
+    this.#loaded?.bridge.destroy?.();
+    this.#loaded = null;
     this.#source = null;
     return null;
   }
 
-  #running(): Bridge {
-    if (this.#bridge === null) throw new CraError("closed", "the resolver is not running");
-    return this.#bridge;
+  #running(): LoadedBridge {
+    if (this.#loaded === null) throw new CraError("closed", "the resolver is not running");
+    return this.#loaded;
   }
 }

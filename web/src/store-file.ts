@@ -1,7 +1,7 @@
 /**
  * Traces as files, for Node: one `<session_id>.trace.jsonl` per session, fsynced, readable by any tool.
  *
- * The head is the last line. A torn last line, left by a crash inside a write that was never acknowledged, is cut back
+ * The head is the last line, its hash what the first one names. A torn last line, left by a crash inside a write that was never acknowledged, is cut back
  * when the writer next appends; readers only stop before it. One process writes a folder: two would have to agree on a
  * lock first, and a file that grew by another's hand is noticed by its size.
  */
@@ -9,6 +9,7 @@
 import type * as Fs from "node:fs/promises";
 
 import { joinBytes, splitLines } from "./bytes.js";
+import { namedAlgorithm } from "./chain.js";
 import { CraError } from "./errors.js";
 import { checkedSessionId, HASH, UUID } from "./formats.js";
 import type { SessionHead } from "./model.js";
@@ -135,7 +136,7 @@ export class FileStore implements TraceStore {
     if (known?.size === size) return known.head;
     const tail = await this.#lastLine(path, size);
     if (tail === null) return null;
-    const head = headOfLine(sessionId, tail.line);
+    const head = headOfLine(sessionId, await this.#firstLine(path), tail.line);
     this.#known.set(sessionId, { size: tail.end, head });
     return head;
   }
@@ -150,6 +151,16 @@ export class FileStore implements TraceStore {
       if (before === -1 && start > 0) continue;
       if (last === -1) return null;
       return { line: new TextDecoder().decode(bytes.subarray(before + 1, last)), end: start + last + 1 };
+    }
+  }
+
+  /** Only called when the file has a whole line. */
+  async #firstLine(path: string): Promise<string> {
+    for (let wanted = TAIL_BYTES; ; wanted *= 2) {
+      const bytes = await this.#bytes(path, 0, wanted);
+      const end = bytes.indexOf(LF);
+      if (end !== -1) return new TextDecoder().decode(bytes.subarray(0, end));
+      if (bytes.length < wanted) return "";
     }
   }
 
@@ -233,15 +244,25 @@ export class FileStore implements TraceStore {
   }
 }
 
-/** Read a head out of a session's last line. A whole line that is no event of it is damage, never cut in silence. */
-function headOfLine(sessionId: string, line: string): SessionHead {
+/** Read the session's hash out of its first line; none when that is damaged, which is for verification to name. */
+function algorithmOf(first: string): string {
   try {
-    const event = JSON.parse(line) as Readonly<Record<string, unknown>>;
+    const event = JSON.parse(first) as Readonly<Record<string, unknown>>;
+    return namedAlgorithm(String(event["event_type"]), JSON.stringify(event["payload"]));
+  } catch {
+    return "";
+  }
+}
+
+/** Read a head out of a session's first and last line. A whole line that is no event of it is damage, never cut in silence. */
+function headOfLine(sessionId: string, first: string, last: string): SessionHead {
+  try {
+    const event = JSON.parse(last) as Readonly<Record<string, unknown>>;
     const { sequence, event_hash: hash } = event;
     if (event["session_id"] !== sessionId || typeof hash !== "string" || !HASH.test(hash)) throw new TypeError();
     if (typeof sequence !== "number" || !Number.isSafeInteger(sequence)) throw new TypeError();
     const ended = event["event_type"] === "session.ended";
-    return { session_id: sessionId, next_sequence: sequence + 1, head_hash: hash, ended };
+    return { session_id: sessionId, next_sequence: sequence + 1, head_hash: hash, ended, algorithm: algorithmOf(first) };
   } catch {
     throw new CraError("store_corrupt", `the last line of session \`${sessionId}\` is no event, verify its file`);
   }

@@ -7,6 +7,7 @@
 import { openDB } from "idb";
 import type { DBSchema, IDBPDatabase } from "idb";
 
+import { DEFAULT_ALGORITHM } from "./algorithms.js";
 import { joinBytes, splitLines } from "./bytes.js";
 import { CraError } from "./errors.js";
 import type { SessionHead } from "./model.js";
@@ -14,9 +15,12 @@ import type { StoredChunk } from "./protocol.js";
 import { sameHead } from "./store.js";
 import type { BatchWrite, QuarantineRecord, Segment, TraceStore } from "./store.js";
 
+/** Heads that were stored before there was a choice of hashes name none. */
+type StoredHead = Omit<SessionHead, "algorithm"> & Partial<Pick<SessionHead, "algorithm">>;
+
 interface TraceSchema extends DBSchema {
   segments: { key: [session_id: string, first_sequence: number]; value: Segment };
-  heads: { key: string; value: SessionHead };
+  heads: { key: string; value: StoredHead };
   quarantine: { key: [session_id: string, first_sequence: number, event_id: string]; value: QuarantineRecord };
 }
 
@@ -45,11 +49,14 @@ export class IndexedDbStore implements TraceStore {
   }
 
   head(sessionId: string): Promise<SessionHead | null> {
-    return this.#run(async (database) => (await database.get("heads", sessionId)) ?? null);
+    return this.#run(async (database) => {
+      const head = await database.get("heads", sessionId);
+      return head === undefined ? null : withAlgorithm(head);
+    });
   }
 
   sessions(): Promise<readonly SessionHead[]> {
-    return this.#run((database) => database.getAll("heads"));
+    return this.#run(async (database) => (await database.getAll("heads")).map(withAlgorithm));
   }
 
   commit(write: BatchWrite): Promise<boolean> {
@@ -166,6 +173,10 @@ export class IndexedDbStore implements TraceStore {
       opened.close();
     }, ignoredHere);
   }
+}
+
+function withAlgorithm(head: StoredHead): SessionHead {
+  return { ...head, algorithm: head.algorithm ?? DEFAULT_ALGORITHM };
 }
 
 /** Array keys sort after every number, so [id, []] ends the id's range. */

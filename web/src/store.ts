@@ -61,8 +61,10 @@ export interface TraceStore {
   close(): Promise<void>;
 }
 
+type ChainEnd = Pick<SessionHead, "next_sequence" | "head_hash">;
+
 /** Tell whether two heads are the same state of a chain. */
-export function sameHead(left: SessionHead | null, right: SessionHead | null): boolean {
+export function sameHead(left: ChainEnd | null, right: ChainEnd | null): boolean {
   if (left === null || right === null) return left === right;
   return left.next_sequence === right.next_sequence && left.head_hash === right.head_hash;
 }

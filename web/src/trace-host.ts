@@ -1,10 +1,11 @@
 /** What runs in the trace worker: one writer, one store, and the readers of that store. */
 
-import { createHasher } from "./chain.js";
+import { DEFAULT_ALGORITHM } from "./algorithms.js";
 import { Channel, Reply } from "./channel.js";
 import type { None } from "./channel.js";
 import { CraError } from "./errors.js";
 import { checkedSessionId } from "./formats.js";
+import { Hashers } from "./hashing.js";
 import type { VerifyResult } from "./model.js";
 import { openStore } from "./open-store.js";
 import type { SourceMethods, SourceNotes, StorageKind, StoredChunk, TraceMethods, TraceNotes } from "./protocol.js";
@@ -85,10 +86,13 @@ export class TraceHost {
 
   async #open(storage: StorageKind, databaseName: string): Promise<null> {
     const store = await openStore(storage, databaseName);
+    const hashers = new Hashers();
+    // Where WebAssembly is refused, it is told now and not with the first batch.
+    await hashers.load(DEFAULT_ALGORITHM);
     const writer = new TraceWriter({
       source: batchSource(this.#source),
       store,
-      hash: await createHasher("sha256"),
+      hashers,
       clock: workerClock,
       onProblem: ({ code, message }, notice) => {
         this.#page.note("problem", { code, message, notice });

@@ -1,15 +1,19 @@
 /**
  * The strict verifier of a session's trace (PROTOCOL 3.4). It reads bytes and trusts nothing.
  *
- * Each line is checked in this order, and its first fault is told: its own form (`bad_field`, `duplicate_key`), its
- * number (`bad_genesis`, `sequence_gap`), its link (`bad_genesis`, `chain_broken`), its hash (`hash_mismatch`). An event
+ * Each line is checked in this order, and its first fault is told: its own form (`bad_field`, `duplicate_key`; the
+ * first one's includes that the hash which it names is known), its number (`bad_genesis`, `sequence_gap`), its link (`bad_genesis`, `chain_broken`), its hash (`hash_mismatch`). An event
  * of another session or after session.ended does not belong to the chain that it stands in: `chain_broken`.
  */
 
 import { joinBytes } from "./bytes.js";
 import { canonicalize, hasDuplicateKey } from "./canonical.js";
-import { createHasher, eventLine, eventPreimage, GENESIS_HASH, TRACE_VERSION } from "./chain.js";
-import type { HashText, RawEvent } from "./chain.js";
+import { ALGORITHMS, isAlgorithm } from "./algorithms.js";
+import type { HashAlgorithm } from "./algorithms.js";
+import { eventLine, eventPreimage, GENESIS_HASH, namedAlgorithm, TRACE_VERSION } from "./chain.js";
+import type { RawEvent } from "./chain.js";
+import { createHasher } from "./hashing.js";
+import type { HashText } from "./hashing.js";
 import { EVENT_TYPE, HASH, TIMESTAMP, UUID } from "./formats.js";
 import type { VerifyError, VerifyResult } from "./model.js";
 
@@ -20,6 +24,9 @@ const MAX_PAYLOAD_CHARS = 1_000_000;
 
 /** The largest payload at four bytes a character, and room for what stands around it. */
 const MAX_LINE_BYTES = 4 * MAX_PAYLOAD_CHARS + 4_096;
+
+/** A name that nobody knows may be long; more of it helps nobody. */
+const SHOWN_NAME_CHARS = 40;
 
 /** A line that passed every check of its own; only its place in the chain is open. */
 interface ReadEvent extends RawEvent {
@@ -32,16 +39,18 @@ interface ReadEvent extends RawEvent {
  *
  * The result names the first bad event; what comes after it is not read. A last line without LF is torn and `bad_field`;
  * no event at all is `bad_genesis`. Warning `truncated`: the last event is not session.ended, so later events may be
- * missing. It rejects only where the source of the chunks does.
+ * missing. The first event names the hash (PROTOCOL 3.7). It rejects where the source of the chunks does, and with
+ * `hash_unavailable`: then the trace is neither valid nor invalid, it cannot be checked here.
  */
 export async function verifyTrace(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<VerifyResult> {
-  const verifier = new ChainVerifier(await createHasher("sha256"));
+  const verifier = new ChainVerifier();
   let rest = new Uint8Array();
   for await (const chunk of chunks) {
     const bytes = rest.length === 0 ? chunk : joinBytes([rest, chunk]);
     let start = 0;
     for (let end = bytes.indexOf(LF); end !== -1; end = bytes.indexOf(LF, start)) {
-      if (!verifier.check(bytes.subarray(start, end))) return verifier.result();
+      const line = bytes.subarray(start, end);
+      if (!(verifier.hasBegun ? verifier.check(line) : await verifier.begin(line))) return verifier.result();
       start = end + 1;
     }
     rest = bytes.slice(start);
@@ -53,35 +62,51 @@ export async function verifyTrace(chunks: AsyncIterable<Uint8Array> | Iterable<U
 }
 
 /** Checks a session's lines one by one. */
-export class ChainVerifier {
-  readonly #hash: HashText;
+class ChainVerifier {
   // Fatal: bytes that are no UTF-8 must not turn into something that hashes. A byte order mark stays and fails.
   readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  /** The chain's, from the first line on. */
+  #hash: HashText | null = null;
+  #algorithm: HashAlgorithm | null = null;
   #last: ReadEvent | null = null;
   #events = 0;
   #error: VerifyError | null = null;
+  #message: string | null = null;
 
-  constructor(hash: HashText) {
-    this.#hash = hash;
+  get hasBegun(): boolean {
+    return this.#hash !== null;
   }
 
-  /** Check the next line (without its LF); false when it, or one before it, is bad. */
-  check(line: Uint8Array): boolean {
-    if (this.#error !== null) return false;
+  /** Check the first line (without its LF), which names the hash; false when it is bad. Rejects as `createHasher`. */
+  async begin(line: Uint8Array): Promise<boolean> {
     const event = this.#read(line);
-    const error = typeof event === "string" ? event : this.#fault(event);
-    if (error !== null || typeof event === "string") {
-      this.#error = error;
-      return false;
+    if (typeof event === "string") return this.refuse(event);
+    const name = namedAlgorithm(event.event_type, event.payload_json);
+    if (!isAlgorithm(name)) {
+      // By code points: half a surrogate pair is no text.
+      const shown = Array.from(name).slice(0, SHOWN_NAME_CHARS).join("");
+      this.#message = `its hash_algorithm is \`${shown}\`, which is none of ${ALGORITHMS.join(", ")}`;
+      return this.refuse("bad_field");
     }
-    this.#last = event;
-    this.#events += 1;
-    return true;
+    this.#algorithm = name;
+    if (event.sequence !== 0 || event.previous_event_hash !== GENESIS_HASH) return this.refuse("bad_genesis");
+    this.#hash = await createHasher(name);
+    return this.#add(event, this.#hash);
   }
 
-  /** End the trace with a line that cannot be read. */
-  refuse(error: VerifyError): void {
+  /** Check the next line (without its LF); false when it is bad. */
+  check(line: Uint8Array): boolean {
+    if (this.#hash === null || this.#last === null) return this.refuse("bad_genesis");
+    const event = this.#read(line);
+    if (typeof event === "string") return this.refuse(event);
+    const fault = linkFault(event, this.#last);
+    return fault === null ? this.#add(event, this.#hash) : this.refuse(fault);
+  }
+
+  /** End the trace with a line that is bad. */
+  refuse(error: VerifyError): false {
     this.#error ??= error;
+    return false;
   }
 
   /** What was found so far; a trace without events has no genesis. */
@@ -92,7 +117,9 @@ export class ChainVerifier {
       events: this.#events,
       error,
       error_at: error === null ? null : this.#events,
+      message: this.#message,
       head: this.#last?.event_hash ?? null,
+      algorithm: this.#algorithm,
       warnings: error === null && this.#last?.event_type !== "session.ended" ? ["truncated"] : [],
     };
   }
@@ -110,20 +137,21 @@ export class ChainVerifier {
     return readEvent(value, text) ?? (hasDuplicateKey(text) ? "duplicate_key" : "bad_field");
   }
 
-  #fault(event: ReadEvent): VerifyError | null {
-    const previous = this.#last;
-    if (previous === null) {
-      if (event.sequence !== 0 || event.previous_event_hash !== GENESIS_HASH) return "bad_genesis";
-    } else {
-      if (event.sequence !== previous.sequence + 1) return "sequence_gap";
-      const follows =
-        event.previous_event_hash === previous.event_hash &&
-        event.session_id === previous.session_id &&
-        previous.event_type !== "session.ended";
-      if (!follows) return "chain_broken";
-    }
-    return this.#hash(eventPreimage(event, event.previous_event_hash)) === event.event_hash ? null : "hash_mismatch";
+  #add(event: ReadEvent, hash: HashText): boolean {
+    if (hash(eventPreimage(event, event.previous_event_hash)) !== event.event_hash) return this.refuse("hash_mismatch");
+    this.#last = event;
+    this.#events += 1;
+    return true;
   }
+}
+
+function linkFault(event: ReadEvent, previous: ReadEvent): VerifyError | null {
+  if (event.sequence !== previous.sequence + 1) return "sequence_gap";
+  const follows =
+    event.previous_event_hash === previous.event_hash &&
+    event.session_id === previous.session_id &&
+    previous.event_type !== "session.ended";
+  return follows ? null : "chain_broken";
 }
 
 /** Return the event when `text` is its canonical line and every field has its format, else null. */

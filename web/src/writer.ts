@@ -7,7 +7,7 @@
  */
 
 import { CraError } from "./errors.js";
-import type { HashText } from "./chain.js";
+import type { Hashers } from "./hashing.js";
 import type { QuarantineNotice, SessionHead, TraceStatistics } from "./model.js";
 import { Planner } from "./plan.js";
 import type { Plan } from "./plan.js";
@@ -31,7 +31,7 @@ export interface WriterClock {
 export interface WriterOptions {
   readonly source: BatchSource;
   readonly store: TraceStore;
-  readonly hash: HashText;
+  readonly hashers: Hashers;
   readonly clock: WriterClock;
   /** Told of everything that could not be stored as it should, as it happens. */
   readonly onProblem: (problem: CraError, notice: QuarantineNotice | null) => void;
@@ -71,7 +71,7 @@ export class TraceWriter {
 
   constructor(options: WriterOptions) {
     this.#options = options;
-    this.#planner = new Planner(options.store, options.hash, this.#stopped);
+    this.#planner = new Planner(options.store, options.hashers, this.#stopped);
   }
 
   /** Take over what an earlier writer left un-acknowledged and drain from now on. Errors are told and retried. */

@@ -136,6 +136,7 @@ export class TracePanel {
     }
     const hidden = result.events - MAX_ROWS;
     const facts = [
+      result.algorithm ?? "",
       result.warnings.includes("truncated") ? "still open" : "",
       hidden > 0 ? `newest ${MAX_ROWS} shown, the export has all` : "",
       ...result.warnings.filter((warning) => warning !== "truncated"),
