@@ -78,6 +78,27 @@ def test_bad_input_answers_with_a_code_and_the_culprit(
     assert (error["code"], error["details"]["pointer"]) == (code, pointer)
 
 
+def test_a_session_gets_blake3_once_its_package_is_loaded_and_no_other_hash_before(
+    fresh_pyodide: Any,
+) -> None:
+    fresh_pyodide.load_package("cra-wasm")
+    before, after, groups = fresh_pyodide.run_js(
+        """
+        const bridge = pyodide.pyimport("cra_wasm.bridge");
+        const create = (...args) => JSON.parse(bridge.create_session("agent", "goal", ...args));
+        const before = create("blake3").error.code;
+        await pyodide.loadPackage("blake3");
+        const after = create("blake3").session_id;
+        const plain = create("").session_id;
+        const groups = bridge.drain_traces(9).groups;
+        bridge.close();
+        return [before, [after, plain], groups.map(({ session_id, algorithm }) => [session_id, algorithm])];
+        """
+    )
+    assert before == "hash_unavailable"
+    assert groups == [[after[0], "blake3"], [after[1], "sha256"]]
+
+
 def test_a_javascript_function_runs_an_allowed_action(bridge: Any) -> None:
     answer = bridge(
         """

@@ -178,6 +178,24 @@ void describe("createCra on the built site", () => {
     assert.deepEqual([result.valid, result.error_at], [false, 5]);
   });
 
+  test("a session that asks for BLAKE3 is hashed with it by Python and by the trace worker", async () => {
+    const wish = { agentId: "test-agent", goal: "read order 1234" };
+    const sessionId = await cra.createSession({ ...wish, hashAlgorithm: "blake3" });
+    const other = await cra.createSession(wish);
+    await cra.registerExecutor("order.read", () => Promise.resolve({}));
+    const { resolution_id: resolutionId } = await cra.resolve({ sessionId, goal: wish.goal });
+    const parameters = { order_id: "1234" };
+    await cra.execute({ sessionId, resolutionId, actionId: "order.read", parameters });
+    await cra.endSession(sessionId);
+    const [result, plain] = [await cra.verify(sessionId), await cra.verify(other)];
+    assert.deepEqual([result.valid, result.algorithm, result.warnings], [true, "blake3", []]);
+    assert.deepEqual([plain.valid, plain.algorithm], [true, "sha256"]);
+    const events = await eventsOf(cra.traces(sessionId));
+    const requested = events.find(({ event_type }) => event_type === "action.requested");
+    // b3sum of {"order_id":"1234"}
+    assert.equal(requested?.payload["parameters_hash"], "138bb79bed171a4c94fd345387b2b9b7f6e077cb4031da4c0767be329486e336");
+  });
+
   test("a later boot reads and verifies what this one stored", async () => {
     const { sessionId } = await resolved("refund order 1234");
     await cra.flush();
