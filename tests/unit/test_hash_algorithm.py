@@ -185,6 +185,24 @@ def test_a_session_that_has_no_room_leaves_nothing_behind() -> None:
     assert resolver.statistics().sessions_active == 1
 
 
+def test_the_gap_that_a_full_buffer_leaves_is_hashed_as_its_session_is() -> None:
+    resolver = Resolver(tracing="deferred", capacity=16, on_full="drop")
+    session = resolver.create_session("a", "g", hash_algorithm="blake3")
+    storage = MemoryStorage()
+    writer = ChainWriter(storage)
+    for _ in range(3):
+        for _ in range(30):
+            resolver.emit(session, "app.note", {})
+        while (batch := resolver.drain_traces(4)).count:
+            writer.write_batch(batch)
+            resolver.ack(batch.batch_id)
+    resolver.end_session(session)
+    writer.write_batch(resolver.drain_traces(16))
+    assert "trace.gap" in {event.event_type for event in storage.get_events(session)}
+    result = verify_lines(storage.iter_lines(session))
+    assert (result.valid, result.algorithm, result.warnings) == (True, "blake3", ())
+
+
 # The writer and its storages
 
 

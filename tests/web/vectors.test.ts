@@ -1,4 +1,4 @@
-/** The literal hashes of specs/vectors, which Python runs too (PROTOCOL 3.2 and 3.7). */
+/** The literal hashes of specs/vectors, which Python runs too (PROTOCOL 3.2 and 3.8). */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -1,4 +1,4 @@
-/** The names of the hashes that a chain may have (PROTOCOL 3.7), without the hashes themselves. */
+/** The names of the hashes that a chain may have (PROTOCOL 3.8), without the hashes themselves. */
 
 import { CraError } from "./errors.js";
 

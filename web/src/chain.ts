@@ -54,7 +54,7 @@ export function eventLine(event: RawEvent, previousEventHash: string, eventHash:
 }
 
 /**
- * Return the hash that a session's first event names (PROTOCOL 3.7), which may be one that nobody knows; SHA-256 where
+ * Return the hash that a session's first event names (PROTOCOL 3.8), which may be one that nobody knows; SHA-256 where
  * it names none. What is no text comes back as its JSON, which is no hash's name; so does a payload that is no JSON.
  */
 export function namedAlgorithm(eventType: string, payloadJson: string): string {

@@ -39,7 +39,7 @@ interface ReadEvent extends RawEvent {
  *
  * The result names the first bad event; what comes after it is not read. A last line without LF is torn and `bad_field`;
  * no event at all is `bad_genesis`. Warning `truncated`: the last event is not session.ended, so later events may be
- * missing. The first event names the hash (PROTOCOL 3.7). It rejects where the source of the chunks does, and with
+ * missing. The first event names the hash (PROTOCOL 3.8). It rejects where the source of the chunks does, and with
  * `hash_unavailable`: then the trace is neither valid nor invalid, it cannot be checked here.
  */
 export async function verifyTrace(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<VerifyResult> {
