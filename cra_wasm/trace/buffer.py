@@ -115,7 +115,6 @@ class TraceRingBuffer:
         self._in_flight_weight = 0
         self._reserved_weight = 0
         self._next_batch_id = 1
-        self._pushed = 0
         self._acknowledged = 0
         self._refused = 0
         self._dropped = 0
@@ -158,15 +157,18 @@ class TraceRingBuffer:
         Raises:
             BufferFull: as `check_room`.
         """
+        weight = record.weight
         with self._lock:
-            if not beyond and record.weight > reserved:
-                self.check_room(record.weight - reserved, record.count)
-            self._reserved_weight -= reserved
+            taken = self._pending_weight + self._in_flight_weight + self._reserved_weight
+            # check_room's own question, asked here: on the hot path a call costs as much as the rest.
+            if taken - reserved + weight > self._capacity and weight > reserved and not beyond:
+                self.check_room(weight - reserved, record.count)
+            if reserved:
+                self._reserved_weight -= reserved
             self._records.append(record)
             self._pending += record.count
-            self._pending_weight += record.weight
-            self._pushed += record.count
-            if self._pending_weight >= self._wake_at_weight:
+            self._pending_weight = weight = self._pending_weight + weight
+            if weight >= self._wake_at_weight:
                 self._wake_at_weight = _ASLEEP
                 # INVARIANT: a record that was taken is not refused, else its numbers would be given twice.
                 with suppress(Exception):
@@ -275,7 +277,7 @@ class TraceRingBuffer:
                 in_flight_weight=self._in_flight_weight,
                 reserved_weight=self._reserved_weight,
                 batches_in_flight=len(self._in_flight),
-                pushed=self._pushed,
+                pushed=self._pending + self._in_flight_events + self._acknowledged,
                 acknowledged=self._acknowledged,
                 refused=self._refused,
                 dropped=self._dropped,

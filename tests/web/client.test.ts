@@ -10,7 +10,7 @@ import { connectTraces } from "../../web/src/connect.js";
 import { CraError } from "../../web/src/errors.js";
 import type { TraceEvent } from "../../web/src/model.js";
 import { SESSION_B } from "./events.js";
-import { FakeBridge } from "./fake-bridge.js";
+import { asModule, FakeBridge } from "./fake-bridge.js";
 
 /** A site whose resolver's worker holds a bridge without Python; build/test.mjs makes it. */
 const SITE = process.env["CRA_TEST_SITE"] ?? "";
@@ -320,7 +320,7 @@ test("two pages that emit other events under one session: the loser is told and 
 
 test("connectTraces stores what a host's own bridge emits, and leaves the bridge to the host", async () => {
   const bridge = new FakeBridge();
-  const pyodide = { pyimport: (name: string) => (name === "cra_wasm.bridge" ? bridge : undefined) };
+  const pyodide = { pyimport: (name: string) => (name === "cra_wasm.bridge" ? asModule(bridge) : undefined) };
   const connection = await connectTraces(pyodide, { baseUrl: SITE, storage: "memory" });
   const { session_id } = JSON.parse(bridge.create_session("a", "g")) as { readonly session_id: string };
   await connection.flush();

@@ -191,3 +191,13 @@ export function loadFakeBridge(url: string, onProgress: (step: BootProgress) => 
   };
   return Promise.resolve({ bridge, loadPackage });
 }
+
+/** The bridge as Pyodide gives a module: each function can be taken out of it and called alone. */
+export function asModule(bridge: FakeBridge): Bridge {
+  return new Proxy<Bridge>(bridge, {
+    get: (target, name) => {
+      const member: unknown = Reflect.get(target, name, target);
+      return typeof member === "function" ? (member.bind(target) as unknown) : member;
+    },
+  });
+}

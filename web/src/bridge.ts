@@ -10,7 +10,7 @@ export type BatchOrError = BatchMessage | { readonly error: ErrorBody };
 
 type JsonFunctions = { readonly [K in BridgeFunction]: (...args: readonly string[]) => string | Promise<string> };
 
-/** The module proxy. Strings in, JSON text out. */
+/** The module's functions. Strings in, JSON text out. */
 export interface Bridge extends JsonFunctions {
   register_executor(actionId: string, executor: BridgeExecutor): string;
   unregister_executor(actionId: string): string;
@@ -21,7 +21,38 @@ export interface Bridge extends JsonFunctions {
   ack(batchId: number): boolean;
   redeliver(): readonly BatchOrError[];
   close(): unknown;
-  /** Of the proxy itself: gives it back to Python. */
+  /** Give the functions' proxies back to Python. */
+  destroy?(): void;
+}
+
+type BridgeName = Exclude<keyof Bridge, "destroy">;
+
+/** All of them: a name that is missing here, or too many, does not compile. */
+const NAMES: Readonly<Record<BridgeName, true>> = {
+  load_atlas: true,
+  unload_atlas: true,
+  list_atlases: true,
+  create_session: true,
+  resolve: true,
+  resolve_request: true,
+  execute: true,
+  list_approvals: true,
+  decide_approval: true,
+  end_session: true,
+  emit: true,
+  explain: true,
+  statistics: true,
+  register_executor: true,
+  unregister_executor: true,
+  pending_events: true,
+  on_pressure: true,
+  drain_traces: true,
+  ack: true,
+  redeliver: true,
+  close: true,
+};
+
+interface Proxy {
   destroy?(): void;
 }
 
@@ -30,10 +61,22 @@ export interface PyodideLike {
   pyimport(moduleName: string): unknown;
 }
 
-/** Import cra_wasm.bridge. Throws `boot_failed` where the wheel is not installed. */
+/**
+ * Import cra_wasm.bridge. Throws `boot_failed` where the wheel is not installed.
+ *
+ * Each function is asked of the module once: asking makes a new proxy of it, which costs more than the call.
+ */
 export function importBridge(pyodide: PyodideLike): Bridge {
   try {
-    return pyodide.pyimport("cra_wasm.bridge") as Bridge;
+    const module = pyodide.pyimport("cra_wasm.bridge") as object;
+    const members = Object.keys(NAMES).map((name) => [name, Reflect.get(module, name)] as const);
+    const proxies = [...members.map(([, member]) => member as Proxy), module as Proxy];
+    return {
+      ...(Object.fromEntries(members) as unknown as Bridge),
+      destroy: () => {
+        for (const proxy of proxies) proxy.destroy?.();
+      },
+    };
   } catch (cause) {
     throw CraError.from(cause, "boot_failed");
   }
