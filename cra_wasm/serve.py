@@ -40,6 +40,11 @@ HEADERS = {
     # Paths are stable and contents are not: ask each time, and be told 304 when nothing changed.
     "Cache-Control": "no-cache",
 }
+ISOLATION = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+}
+"""With these a page is cross-origin isolated, and its timers have steps of 5 us in place of 100."""
 MIME_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".gz": "application/gzip",
@@ -62,13 +67,15 @@ MIME_TYPES = {
 """Fixed here, because mimetypes also reads the machine's own tables, which have called .js text/plain."""
 
 
-def serve_directory(directory: Path, host: str = "127.0.0.1", port: int = 8420) -> ThreadingHTTPServer:
+def serve_directory(
+    directory: Path, host: str = "127.0.0.1", port: int = 8420, *, isolated: bool = False
+) -> ThreadingHTTPServer:
     """Return a server on `host` and `port` (0: any free one) for the files under `directory`.
 
     It is listening and not yet answering: call `serve_forever()`, and `server_close()` at the end. A path
     that ends in `/` means the index.html in there; there are no listings. What leaves the directory, by `..`
     or by a symbolic link, is 404 like everything else that is not there. Names that begin with a dot are not
-    given out.
+    given out. `isolated` pages are cross-origin isolated, for finer timers.
 
     Raises:
         InvalidInput: `no_such_directory`, or `invalid_port` outside 0..65535.
@@ -80,7 +87,7 @@ def serve_directory(directory: Path, host: str = "127.0.0.1", port: int = 8420) 
     if not 0 <= port <= 65535:
         raise InvalidInput("invalid_port", f"`{port}` is no port; choose one of 0 to 65535")
     try:
-        return ThreadingHTTPServer((host, port), partial(SiteHandler, root))
+        return ThreadingHTTPServer((host, port), partial(SiteHandler, root, isolated=isolated))
     except OSError as error:
         message = f"cannot listen on `{host}:{port}` ({error.strerror or error}); try another port"
         raise BackendFailure("cannot_listen", message, host=host, port=port) from error
@@ -113,8 +120,9 @@ class SiteHandler(BaseHTTPRequestHandler):
     timeout = 30
     """Seconds that an idle kept-alive connection may hold a thread."""
 
-    def __init__(self, root: Path, *args: Any) -> None:
+    def __init__(self, root: Path, *args: Any, isolated: bool = False) -> None:
         self.root = root
+        self.isolated = isolated
         super().__init__(*args)
 
     def do_GET(self) -> None:
@@ -145,12 +153,16 @@ class SiteHandler(BaseHTTPRequestHandler):
                 shutil.copyfileobj(source, self.wfile)
 
     def end_headers(self) -> None:
-        for name, value in HEADERS.items():
+        for name, value in (HEADERS | ISOLATION if self.isolated else HEADERS).items():
             self.send_header(name, value)
         super().end_headers()
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Say nothing of what went well: a page load is thirty lines."""
+
+    def log_error(self, format: str, *args: Any) -> None:
+        if not any(isinstance(one, TimeoutError) for one in args):  # an idle connection ends: no error
+            super().log_error(format, *args)
 
     def log_message(self, format: str, *args: Any) -> None:
         line = (format % args).encode("ascii", "backslashreplace").decode()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cra_wasm.errors import BackendFailure, InvalidInput
-from cra_wasm.serve import serve_directory
+from cra_wasm.serve import SiteHandler, serve_directory
 
 pytestmark = pytest.mark.cpython_only(reason="Pyodide has no listening sockets")
 
@@ -149,6 +149,39 @@ def test_every_answer_carries_the_security_headers(fetch: Fetch, path: str) -> N
     assert "unsafe-inline" not in policy and "*" not in policy
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Cache-Control"] == "no-cache"
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+def test_an_isolated_site_says_so_and_others_do_not(site: Path, isolated: bool) -> None:
+    with serve_directory(site, port=0, isolated=isolated) as server:
+        server.timeout = 10
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=10)
+        connection.request("GET", "/", headers={"Connection": "close"})
+        headers = connection.getresponse().headers
+        connection.close()
+        thread.join()
+    assert headers["Cross-Origin-Opener-Policy"] == ("same-origin" if isolated else None)
+    assert headers["Cross-Origin-Embedder-Policy"] == ("require-corp" if isolated else None)
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+def test_a_connection_that_idles_is_closed_in_silence(
+    site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(SiteHandler, "timeout", 0.01)
+    with serve_directory(site, port=0) as server:
+        server.timeout = 10
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=10)
+        connection.request("GET", "/lib/cra-wasm.js")
+        assert connection.getresponse().read() == b"export {};"
+        assert connection.sock.recv(1) == b""  # the other end closed it
+        connection.close()
+        thread.join()
+    assert capsys.readouterr().err == ""
 
 
 def test_the_folder_s_index_is_served(fetch: Fetch) -> None:
