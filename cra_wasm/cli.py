@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from . import __version__
+from .bench.command import add_arguments, run_command, text_of
 from .errors import CRAError, Json
 from .model.atlas import RISK_TIERS
 from .resolver import Resolver
@@ -81,7 +82,11 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, default=8420, help="port, 0 for any free one (default: 8420)")
     serve.set_defaults(run=_serve)
 
-    for command in (resolve, verify, serve):
+    bench = commands.add_parser("bench", help="measure against the budgets; exit 1 if one is missed")
+    add_arguments(bench)
+    bench.set_defaults(run=_bench)
+
+    for command in (resolve, verify, serve, bench):
         command.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -155,6 +160,15 @@ def _serve(arguments: argparse.Namespace) -> int:
         except KeyboardInterrupt:  # the way to end it
             return YES
     return YES
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    report, held = run_command(arguments)
+    if arguments.json:
+        _print_json(report)
+    else:
+        print(text_of(report))
+    return YES if held else NO
 
 
 def _print_error(error: CRAError) -> None:

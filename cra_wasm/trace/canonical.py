@@ -2,7 +2,7 @@
 
 One recursive pass that checks and writes at once. In Pyodide a flat payload of 3 to 7 members takes 4 to
 7 us; the rfc8785 package takes 16 to 34, and json.dumps 5 to 11 without looking at key types, integers or
-surrogates (tests/bench/bench_canonical.py). A property test holds the text to rfc8785's. Members that are
+surrogates (`cra-wasm bench canonical`). A property test holds the text to rfc8785's. Members that are
 plain text or integers are written in place, since a call costs 0.3 us there.
 """
 

@@ -28,7 +28,22 @@ ALLOWED: dict[str, set[str]] = {
     "testing": {"storage", "model", "ports", "errors"},
     "serve": {"errors"},
     "bridge": {"resolver", "trace", "model", "errors", "platform", "__init__"},
-    "cli": {"resolver", "trace", "model", "errors", "serve", "__init__"},
+    "bench": {
+        *(
+            "bridge",
+            "testing",
+            "resolver",
+            "runtime",
+            "trace",
+            "storage",
+            "model",
+            "errors",
+            "platform",
+            "serve",
+        ),
+        "__init__",
+    },
+    "cli": {"bench", "resolver", "trace", "model", "errors", "serve", "__init__"},
 }
 """Each part and what it may import. __init__ only names the public parts, for whoever asks."""
 

@@ -21,6 +21,9 @@ const entries = {
   "cra-wasm": "src/cra-wasm.ts",
   "resolver.worker": "src/resolver.worker.ts",
   "trace.worker": "src/trace.worker.ts",
+  bench: "src/bench.ts",
+  "bench.worker": "src/bench.worker.ts",
+  "bench-page": "src/bench-page.ts",
 };
 const dashboard = "src/dashboard/main.ts";
 if (existsSync(resolve(web, dashboard))) entries.dashboard = dashboard;

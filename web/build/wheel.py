@@ -11,8 +11,9 @@ from settings import DIST, ROOT
 
 PIP_INSTALL = [sys.executable, *"-m pip install --quiet --no-deps --no-index --force-reinstall".split()]
 INPUTS = ("cra_wasm", "pyproject.toml", "LICENSE", "web/build/lean_wheel.py")
-SIZE_LIMIT_BYTES = 120_000
-"""A page downloads the wheel before its first decision."""
+SIZE_LIMIT_BYTES = 150_000
+"""A page downloads the wheel before its first decision. Tools such as the benchmarks are in it, so that the
+very same code measures in every runtime; the whole wheel is some 1 % of what a page downloads."""
 
 
 def build_wheel() -> Path:

@@ -7,7 +7,8 @@ import { pyodideIndex } from "./platform.js";
 import type { BootProgress } from "./protocol.js";
 import type { LoadedBridge } from "./resolver-host.js";
 
-interface LoadedPyodide extends PyodideLike {
+export interface LoadedPyodide extends PyodideLike {
+  readonly version: string;
   loadPackage(name: string, options: PackageOptions): Promise<unknown>;
 }
 
@@ -33,14 +34,23 @@ export async function loadPyodideBridge(
   pyodideUrl: string,
   onProgress: (step: BootProgress) => void,
 ): Promise<LoadedBridge> {
+  const pyodide = await loadPyodideWithWheels(pyodideUrl, onProgress);
+  onProgress(bootProgress(3));
+  return { bridge: importBridge(pyodide), loadPackage: (name) => loadPackage(pyodide, name) };
+}
+
+/** Load Pyodide with cra-wasm and what it needs, and nothing of it imported yet. */
+export async function loadPyodideWithWheels(
+  pyodideUrl: string,
+  onProgress: (step: BootProgress) => void = () => undefined,
+): Promise<LoadedPyodide> {
   const folder = new URL(pyodideUrl);
   onProgress(bootProgress(1));
   const module = (await import(new URL("pyodide.mjs", folder).href)) as PyodideModule;
   const pyodide = await module.loadPyodide({ indexURL: await pyodideIndex(folder) });
   onProgress(bootProgress(2));
   await pyodide.loadPackage("cra-wasm", { messageCallback: () => undefined });
-  onProgress(bootProgress(3));
-  return { bridge: importBridge(pyodide), loadPackage: (name) => loadPackage(pyodide, name) };
+  return pyodide;
 }
 
 async function loadPackage(pyodide: LoadedPyodide, name: string): Promise<void> {

@@ -1,0 +1,41 @@
+"""All benchmarks by family. A new family is one module with SCENARIOS, and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from ..errors import InvalidInput
+from . import scenarios_endurance, scenarios_resolve, scenarios_trace
+from .scenario import Scenario
+
+FAMILIES: Final[dict[str, tuple[Scenario, ...]]] = {
+    "resolve": scenarios_resolve.SCENARIOS,
+    "trace": scenarios_trace.SCENARIOS,
+    "endurance": scenarios_endurance.SCENARIOS,
+}
+
+
+def select(names: Sequence[str], runtime: str) -> list[Scenario]:
+    """Return the scenarios of these names or families, all if there are none, in the catalogue's order.
+
+    What a ratio needs comes along.
+
+    Raises:
+        InvalidInput: `unknown_benchmark`, also for one that this runtime cannot measure.
+    """
+    known = {one.name: one for family in FAMILIES.values() for one in family if runtime in one.runtimes}
+    wanted: set[str] = set()
+    for name in names or FAMILIES:
+        found = [one.name for one in FAMILIES.get(name, ()) if one.name in known]
+        found += [name] if name in known else []
+        if not found:
+            raise InvalidInput(
+                "unknown_benchmark",
+                f"no benchmark `{name}` for {runtime}; there are the families {', '.join(FAMILIES)},"
+                f" and {', '.join(known)}",
+                pointer="/names",
+            )
+        wanted.update(found)
+    wanted |= {ratio.to for name in wanted if (ratio := known[name].ratio)}
+    return [one for one in known.values() if one.name in wanted]

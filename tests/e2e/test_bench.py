@@ -1,0 +1,94 @@
+"""`cra-wasm bench` in real runtimes, and the page for a visitor's machine. No figure is asserted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import BrowserContext, expect
+
+from cra_wasm.serve import serve_directory
+
+from .conftest import BOOT_MS, served
+
+if TYPE_CHECKING:
+    from conftest import Watch
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.mark.parametrize("runtime", ["node", "chromium"])
+def test_a_tiny_run_reports_figures_machine_and_calibration(runtime: str, site: Path) -> None:
+    command = [BIN / "cra-wasm", "bench", "resolve_5", "bridge_resolve_5", "--runs", "5", "--quick", "--json"]
+    done = subprocess.run(
+        [*command, "--runtime", runtime, "--site", site], capture_output=True, text=True, cwd=site.parents[1]
+    )
+    assert done.returncode in (0, 1), done.stderr
+    assert "1 of 2: resolve_5" in done.stderr
+    report = json.loads(done.stdout)
+    assert (report["runtime"], report["quick"]) == (runtime, True)
+    assert {"cra-wasm", "python", "pyodide", runtime} <= report["versions"].keys()
+    assert {"cpu", "cores", "os", "load_before", "load_after"} == report["machine"].keys()
+    assert (
+        0 < report["timer_resolution_us"] < 50
+    )  # Chromium has steps of 5 where the page is isolated, else 100
+    assert [one["name"] for one in report["scenarios"]] == ["resolve_5", "bridge_resolve_5"]
+    assert [one["calibration_us"]["in"] for one in report["scenarios"]] == ["python", "javascript"]
+    for scenario in report["scenarios"]:
+        assert min(scenario["calibration_us"]["before"], scenario["calibration_us"]["after"]) > 0
+        assert [metric["name"] for metric in scenario["metrics"]] == ["p50", "p99"]
+        for metric in scenario["metrics"]:
+            assert len(metric["runs"]) == 5 and min(metric["runs"]) > 0
+            assert (metric["held"] is None) == (metric["budget"] is None)
+
+
+@pytest.fixture
+def isolated_address(site: Path) -> Iterator[str]:
+    with served(serve_directory(site, port=0, isolated=True)) as url:
+        yield url
+
+
+def test_the_page_measures_and_tells_in_words_what_holds(
+    context: BrowserContext, watch: Watch, isolated_address: str
+) -> None:
+    page = context.new_page()
+    page.goto(f"{isolated_address}bench.html?name=resolve_5&name=emit")
+    assert page.evaluate("crossOriginIsolated")
+    expect(page.get_by_role("checkbox", name="Quick")).to_be_checked()
+    page.get_by_role("button", name="Start").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("progressbar", name="Measure this machine")).to_be_visible()
+    expect(page.get_by_role("status")).to_contain_text("budgets hold on this machine", timeout=2 * BOOT_MS)
+    table = page.get_by_role("table", name="Each benchmark")
+    row = table.get_by_role("row").filter(has_text="resolve, deferred, 5 actions")
+    expect(row.get_by_role("cell", name="µs").first).to_be_visible()
+    expect(table.get_by_role("rowheader")).to_have_count(2)
+    verdicts = table.get_by_role("row").locator("td:last-child").all_inner_texts()
+    assert "no budget" in verdicts and set(verdicts) <= {"held", "missed", "no budget"}
+
+
+def test_a_benchmark_that_does_not_exist_is_told(
+    context: BrowserContext, watch: Watch, isolated_address: str
+) -> None:
+    page = context.new_page()
+    page.goto(f"{isolated_address}bench.html?name=<b>nonsense</b>")
+    page.get_by_role("button", name="Start").click()
+    problem = page.get_by_role("alert").filter(has_text="unknown_benchmark: no benchmark `<b>nonsense</b>`")
+    expect(problem).to_be_visible(timeout=BOOT_MS)
+
+
+def test_a_worker_that_cannot_start_is_told(
+    context: BrowserContext, watch: Watch, isolated_address: str
+) -> None:
+    watch.expects("404|Failed to load")
+    page = context.new_page()
+    page.route("**/bench.worker.js", lambda route: route.fulfill(status=404))
+    page.goto(f"{isolated_address}bench.html")
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_role("alert").filter(has_text="could not be loaded")).to_be_visible()
+    expect(page.get_by_role("button", name="Start")).to_be_enabled()

@@ -1,0 +1,82 @@
+/**
+ * Runs cra_wasm.bench on the site's own Pyodide: here, or in a worker as the product runs it.
+ *
+ * In Node the bundle is also a program: `node lib/bench.js OPTIONS_JSON` prints a line before each benchmark, and
+ * the report's JSON as its last line.
+ */
+
+import { calibrate, timeLoop } from "./bench-loops.js";
+import { importBridge } from "./bridge.js";
+import { messageOf } from "./errors.js";
+import { isNode } from "./platform.js";
+import { loadPyodideWithWheels } from "./pyodide-host.js";
+
+export interface BenchOptions {
+  /** Benchmarks or families; empty means all. */
+  readonly names: readonly string[];
+  readonly runtime: "node" | "chromium";
+  /** 5 to 100. */
+  readonly runs: number;
+  readonly quick: boolean;
+  /** What else is part of the runtime, by name. */
+  readonly versions?: Readonly<Record<string, string>>;
+}
+
+/** What the worker answers: lines as it goes, then one report or one failure. */
+export type BenchMessage = { readonly line: string } | { readonly report: string } | { readonly failure: string };
+
+interface Inside {
+  run_for_javascript(
+    optionsJson: string,
+    calibrate: () => number,
+    time: (name: string, count: number, ...texts: string[]) => number,
+    tell: (line: string) => void,
+  ): string;
+}
+
+/** Measure in this thread; returns the report's JSON, or {"error"} in its place. */
+export async function runBench(options: BenchOptions, tell: (line: string) => void): Promise<string> {
+  const pyodide = await loadPyodideWithWheels(new URL("../pyodide/", import.meta.url).href);
+  const bridge = importBridge(pyodide);
+  const inside = pyodide.pyimport("cra_wasm.bench.inside") as Inside;
+  const versions = { pyodide: pyodide.version, ...(isNode ? { node: process.versions.node } : {}), ...options.versions };
+  const time = (name: string, count: number, ...texts: string[]): number => timeLoop(bridge, name, count, texts);
+  return inside.run_for_javascript(JSON.stringify({ ...options, versions }), calibrate, time, tell);
+}
+
+/** Measure in a worker of its own, which ends with the report. For pages. */
+export function runInWorker(options: BenchOptions, tell: (line: string) => void): Promise<string> {
+  const worker = new Worker(new URL("bench.worker.js", import.meta.url), { type: "module", name: "cra-wasm bench" });
+  const report = new Promise<string>((resolve, reject) => {
+    worker.addEventListener("message", ({ data }: MessageEvent<BenchMessage>) => {
+      if ("line" in data) tell(data.line);
+      else if ("report" in data) resolve(data.report);
+      else reject(new Error(data.failure));
+    });
+    worker.addEventListener("error", (event) => {
+      reject(new Error(event.message || "the benchmark's worker could not be loaded"));
+    });
+  });
+  worker.postMessage(options);
+  return report.finally(() => {
+    worker.terminate();
+  });
+}
+
+/** Node's program. */
+async function main(optionsJson: string): Promise<void> {
+  try {
+    const report = await runBench(JSON.parse(optionsJson) as BenchOptions, (line) => {
+      console.log(line);
+    });
+    process.stdout.write(`${report}\n`);
+  } catch (cause) {
+    console.error(messageOf(cause));
+    process.exitCode = 2;
+  }
+}
+
+if (isNode && process.argv[1] !== undefined) {
+  const { pathToFileURL } = await import("node:url");
+  if (pathToFileURL(process.argv[1]).href === import.meta.url) await main(process.argv[2] ?? "{}");
+}
