@@ -77,7 +77,9 @@ function show(report: Report): void {
   const held = judged.filter((metric) => metric.held).length;
   status.textContent = `Done: ${held} of ${judged.length} budgets hold on this machine.`;
   byId("bench-facts", HTMLDListElement).replaceChildren(...facts(report));
-  byId("bench-rows", HTMLTableSectionElement).replaceChildren(...report.scenarios.flatMap(rows));
+  const table = byId("bench-table", HTMLTableElement);
+  for (const body of [...table.tBodies]) body.remove();
+  table.append(...report.scenarios.map(group));
   results.hidden = false;
 }
 
@@ -97,24 +99,23 @@ function facts(report: Report): Node[] {
   return named.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]);
 }
 
-function rows({ title, claim, metrics }: Scenario): Node[] {
-  return metrics.map((metric, index) => {
-    const first = index === 0;
-    return element(
-      "tr",
-      first ? { class: "first" } : {},
-      ...(first
-        ? [element("th", { scope: "rowgroup", rowspan: String(metrics.length) }, title, element("span", { class: "claim" }, claim))]
-        : []),
-      element("td", {}, metric.name.replaceAll("_", " ")),
-      element("td", { class: "number" }, metric.text.replace(/ us$/, " µs")),
-      element("td", { class: "number" }, metric.budget_text.replace("<=", "≤").replace(/ us$/, " µs")),
-      element("td", {}, verdict(metric.held)),
-    );
-  });
+function group({ title, claim, metrics }: Scenario): Node {
+  const about = element("th", { scope: "rowgroup", colspan: "4" }, title, element("span", { class: "claim" }, claim));
+  return element("tbody", {}, element("tr", {}, about), ...metrics.map(row));
 }
 
-function verdict(held: boolean | null): Node | string {
-  if (held === null) return "no budget";
+function row(metric: Metric): Node {
+  return element(
+    "tr",
+    {},
+    element("td", {}, metric.name.replaceAll("_", " ")),
+    element("td", { class: "number" }, metric.text.replace(/ us$/, " µs")),
+    element("td", { class: "number" }, metric.budget_text.replace("<=", "≤").replace(/ us$/, " µs")),
+    element("td", {}, verdict(metric.held)),
+  );
+}
+
+function verdict(held: boolean | null): Node {
+  if (held === null) return element("span", { class: "quiet" }, "no budget");
   return element("span", { class: "chip", "data-state": held ? "good" : "bad" }, held ? "held" : "missed");
 }
