@@ -80,6 +80,11 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--dir", type=Path, default=Path("dist/site"), help="folder (default: dist/site)")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     serve.add_argument("--port", type=int, default=8420, help="port, 0 for any free one (default: 8420)")
+    serve.add_argument(
+        "--isolated",
+        action="store_true",
+        help="cross-origin isolate the pages, for finer timers in bench.html",
+    )
     serve.set_defaults(run=_serve)
 
     bench = commands.add_parser("bench", help="measure against the budgets; exit 1 if one is missed")
@@ -148,7 +153,9 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    with serve_directory(arguments.dir, arguments.host, arguments.port) as server:
+    with serve_directory(
+        arguments.dir, arguments.host, arguments.port, isolated=arguments.isolated
+    ) as server:
         address = f"http://{arguments.host}:{server.server_port}/"
         if arguments.json:
             _print_json({"url": address})

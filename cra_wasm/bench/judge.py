@@ -68,7 +68,8 @@ def read_baseline(path: Path) -> dict[str, Json]:
         value = parse_json(path.read_bytes(), code="invalid_baseline")
         for report in value["runtimes"].values():
             for scenario in report["scenarios"]:
-                calibration_us = float(scenario["calibration_us"]["before"])
+                calibration_us = _pace_us(scenario)
+                bool(scenario["unsteady"])
                 figures = [(str(one["name"]), float(one["value"])) for one in scenario["metrics"]]
                 spreads = [_spread(one["runs"]) for one in scenario["metrics"]]
                 if calibration_us <= 0 or len(figures) != len(spreads):
@@ -92,18 +93,22 @@ def compare(report: dict[str, Json], baseline: Mapping[str, Json]) -> None:
     """Add `against` to each metric that the baseline has: {"was", "expected", "verdict"}.
 
     `expected` is the baseline's figure at this machine's present pace, by the calibrations of both. The
-    verdict is regressed, improved or same: within 15 %, or half the spread of either's runs if that is wider.
+    verdict is regressed, improved or same: within 15 %, or half the spread of either's runs if that is wider;
+    it is `unsteady` where times of an unsteady run cannot be compared.
     """
     before = {one["name"]: one for one in baseline.get(report["runtime"], {}).get("scenarios", ())}
     for scenario in report["scenarios"]:
         old = before.get(scenario["name"])
         if old is None:
             continue
-        slower = scenario["calibration_us"]["before"] / old["calibration_us"]["before"]
+        slower = _pace_us(scenario) / _pace_us(old)
+        unsteady = scenario["unsteady"] or old["unsteady"]
         figures = {one["name"]: one for one in old["metrics"]}
         for metric in scenario["metrics"]:
             if metric["name"] in figures:
                 metric["against"] = _against(metric, figures[metric["name"]], slower)
+                if unsteady and metric["unit"] in _SCALED:
+                    metric["against"]["verdict"] = "unsteady"
 
 
 def _against(metric: Json, old: Json, slower: float) -> dict[str, Json]:
@@ -117,6 +122,11 @@ def _against(metric: Json, old: Json, slower: float) -> dict[str, Json]:
         worse, better = better, worse
     verdict = "regressed" if worse else "improved" if better else "same"
     return {"was": was, "expected": round(expected, 3), "verdict": verdict}
+
+
+def _pace_us(scenario: Json) -> float:
+    calibration = scenario["calibration_us"]
+    return (float(calibration["before"]) + float(calibration["after"])) / 2
 
 
 def _spread(runs: Sequence[float]) -> float:

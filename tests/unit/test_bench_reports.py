@@ -87,6 +87,24 @@ def test_a_wide_spread_of_either_s_runs_widens_the_noise() -> None:
     assert against(metric(13.5), metric(10.0, runs=wide))[0] == "regressed"
 
 
+@pytest.mark.parametrize("unsteady", ["now", "then"])
+def test_times_of_an_unsteady_run_are_not_judged_against_a_baseline_but_bytes_are(unsteady: str) -> None:
+    new, old = report(metric(50.0), metric(50, "B")), report(metric(10.0), metric(10, "B"))
+    for scenario in (new if unsteady == "now" else old)["scenarios"]:
+        scenario["unsteady"] = True
+    compare(new, {"node": old})
+    verdicts = [one["metrics"][0]["against"]["verdict"] for one in new["scenarios"]]
+    assert verdicts == ["unsteady", "regressed"]
+    assert missed(new) == ["one_1 p50"]
+
+
+def test_the_pace_is_that_of_both_calibrations() -> None:
+    new, old = report(metric(15.0)), report(metric(10.0))
+    new["scenarios"][0]["calibration_us"]["after"] = 200.0
+    compare(new, {"node": old})
+    assert new["scenarios"][0]["metrics"][0]["against"]["expected"] == 15.0
+
+
 def test_from_nothing_to_something_is_regressed() -> None:
     assert against(metric(0, "B"), metric(0, "B"))[0] == "same"
     assert against(metric(1, "B"), metric(0, "B"))[0] == "regressed"
@@ -133,7 +151,7 @@ def test_a_baseline_that_cannot_be_used_is_refused(tmp_path: Path, content: str 
     path = tmp_path / "baseline.json"
     bad = report(metric(1.0))
     if content == "calibration":
-        bad["scenarios"][0]["calibration_us"]["before"] = 0
+        bad["scenarios"][0]["calibration_us"] = {"before": 0, "after": 0}
     elif content == "runs":
         bad["scenarios"][0]["metrics"][0]["runs"] = []
     elif content == "value":

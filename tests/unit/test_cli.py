@@ -306,6 +306,6 @@ def test_an_interrupt_is_how_serving_ends(
         def serve_forever(self) -> None:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "serve_directory", lambda *_: Server())
+    monkeypatch.setattr(cli, "serve_directory", lambda *_, **__: Server())
     assert main(["serve", "--dir", str(tmp_path), "--json"]) == 0
     assert printed(capsys) == {"url": "http://127.0.0.1:8420/"}

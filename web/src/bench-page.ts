@@ -92,7 +92,7 @@ function facts(report: Report): Node[] {
     ["Runtime", Object.entries(report.versions).map(([name, version]) => `${name} ${version}`).join(", ")],
     ["Browser", navigator.userAgent],
     ["Processors", String(navigator.hardwareConcurrency)],
-    ["Timer", `steps of ${report.timer_resolution_us} µs, so no p99 is finer${crossOriginIsolated ? "" : "; serve the page isolated for steps of 5 µs"}`],
+    ["Timer", `steps of ${report.timer_resolution_us} µs, so no p99 is finer${crossOriginIsolated ? "" : "; with `cra-wasm serve --isolated` they are 5 µs"}`],
     ["Calibration", `${report.calibration_us} µs for a fixed piece of Python; ${steady}`],
     ["Effort", report.quick ? "quick: few calls, the figures are hints" : `full, the median of ${RUNS} runs`],
   ];
