@@ -28,7 +28,7 @@ def _traced_bytes() -> int:
 
 
 def _sessions(bench: Bench) -> Callable[[], Figures]:
-    # No PooledIds: its pool of 18 KB, fuller or emptier at the moment of counting, would blur the bytes.
+    # No PooledIds: their pool, fuller or emptier at the moment of counting, would blur the bytes.
     subject = Subject(bench, new_atlas(), ids=SequentialIds())
     count = bench.effort.sessions
     resolver = subject.resolver

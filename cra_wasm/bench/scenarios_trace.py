@@ -6,6 +6,7 @@ import json
 import tracemalloc
 from collections.abc import Callable, Iterator
 from functools import partial
+from hashlib import sha256
 from typing import Final
 
 import rfc8785
@@ -111,9 +112,8 @@ def _trace_lines(count: int) -> Iterator[bytes]:
             previous_event_hash=previous,
             event_hash="",
         )
-        hashed = {name: getattr(event, name) for name in TraceEvent.__slots__ if name != "event_hash"}
-        previous = event_hash(**hashed)
-        yield (TraceEvent(**hashed, event_hash=previous).to_json() + "\n").encode()
+        previous = event_hash(event, sha256)
+        yield (event._replace(event_hash=previous).to_json() + "\n").encode()
 
 
 def _verify(bench: Bench) -> Callable[[], Figures]:
