@@ -11,7 +11,8 @@ from ..model.atlas import TimeWindow
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _NS: Final = 1_000_000_000
 _RECHECK_NS: Final = 60 * _NS
-"""How long an answer holds while the zone is unknown, or the calendar ends."""
+"""An answer holds up to the next multiple of it while the zone is unknown, or the calendar ends. A fixed
+moment: counted from the first asking, a kept plan would name another one than a new plan."""
 
 _LOOK_AHEAD: Final = timedelta(days=2)
 
@@ -24,12 +25,16 @@ def window_answer(window: TimeWindow, wall_ns: int) -> Answer:
     try:
         zone = ZoneInfo(window.timezone)
     except (LookupError, ValueError, OSError):
-        return None, wall_ns + _RECHECK_NS
+        return None, _next_recheck_ns(wall_ns)
     try:
         now = datetime.fromtimestamp(wall_ns // _NS, UTC).astimezone(zone)
         return _is_open(window, now), _next_boundary_ns(window, now)
     except (OverflowError, OSError, ValueError):
-        return None, wall_ns + _RECHECK_NS
+        return None, _next_recheck_ns(wall_ns)
+
+
+def _next_recheck_ns(wall_ns: int) -> int:
+    return (wall_ns // _RECHECK_NS + 1) * _RECHECK_NS
 
 
 def _is_open(window: TimeWindow, now: datetime) -> bool:

@@ -66,6 +66,13 @@ def test_an_unknown_timezone_cannot_be_told_and_is_asked_again(zone: str) -> Non
     assert now < until <= now + MINUTE
 
 
+def test_what_cannot_be_told_holds_up_to_the_same_moment_whenever_it_is_asked() -> None:
+    now = at("2026-11-24T12:00:00+00:00")
+    unknown = window("09:00", "17:00", "Mars/Olympus")
+    untils = {window_answer(unknown, now + seconds * NS)[1] for seconds in (0, 1, 30, 59)}
+    assert untils == {now + MINUTE}
+
+
 @pytest.mark.parametrize("wall_ns", [-(10**21), 10**21, at("9999-12-31T12:00:00+00:00")])
 def test_a_time_at_the_end_of_the_calendar_cannot_be_told(wall_ns: int) -> None:
     opened, until = window_answer(window("09:00", "17:00"), wall_ns)
