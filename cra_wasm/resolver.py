@@ -159,7 +159,8 @@ class Resolver:
             self._check_open()
             replaced = self._planner.catalogue.atlases.get(atlas.atlas_id)
             self._planner = self._planner.loading(CompiledAtlas(atlas, replaced, validators))
-            self._ledger.look_again_at(atlas.atlas_id)
+            if replaced is not None:
+                self._ledger.look_again_at(atlas.atlas_id)
         return atlas
 
     def unload_atlas(self, atlas_id: str) -> None:

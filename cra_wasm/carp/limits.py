@@ -171,9 +171,10 @@ class _Taken:
 class Ledger:
     """What every account has taken.
 
-    `full` holds the accounts that were full when they were last looked at; while it is empty no limit can
-    bite, so that resolve asks nothing else. Accounts are also found by their subject, so that neither a
-    caller nor an ended session pays for the number of limits or of other callers.
+    `full` holds the accounts that may be full; while it is empty no limit can bite, so that resolve asks
+    nothing else. Only `retry_at_resolve` takes one out: a resolve is judged by the limits that are loaded
+    now, an execute by those of its resolution, which may have been looser. Accounts are also found by their
+    subject, so that neither a caller nor an ended session pays for the number of limits or of other callers.
     """
 
     def __init__(self) -> None:
@@ -183,6 +184,15 @@ class Ledger:
         self.full: set[Account] = set()
         self._full_of_subject: dict[str, set[Account]] = {}
         self._takes = 0
+        self._replaced: set[str] = set()
+        """Atlases that were loaded again: a call may be taken under a limit of before."""
+
+    def retry_at_resolve(self, limit: Limit, account: Account, elapsed_ns: int) -> int | None:
+        """Answer as `retry_after_ms` for a limit that is loaded now, and keep `full` small."""
+        wait_ms = self.retry_after_ms(limit, account, elapsed_ns)
+        if wait_ms is None:
+            self._mark_free(account)
+        return wait_ms
 
     def retry_after_ms(
         self, limit: Limit, account: Account, elapsed_ns: int, cost: float | None = None
@@ -195,11 +205,8 @@ class Ledger:
         """
         taken = self._look(limit, account, elapsed_ns)
         wait_ms = _wait_ms(limit, taken, elapsed_ns, cost)
-        if cost is None:
-            if wait_ms is None:
-                self._mark_free(account)
-            elif taken is not None:  # a limit that not even the first call fits is known to the plan
-                self._mark_full(account)
+        if cost is None and wait_ms is not None and taken is not None:
+            self._mark_full(account)  # that not even a first call fits is known to the plan
         return wait_ms
 
     def full_of(self, agent_id: str, session_id: str) -> list[Account]:
@@ -219,20 +226,25 @@ class Ledger:
         self._takes += 1
         if self._takes % _SWEEP_EVERY == 0:
             self._sweep(elapsed_ns)
-        self.retry_after_ms(limit, account, elapsed_ns)
+        if limit.atlas_id in self._replaced:
+            self._mark_full(account)
+        else:
+            self.retry_after_ms(limit, account, elapsed_ns)
 
     def forget_session(self, session_id: str) -> None:
         """Drop the accounts of an ended session."""
         self._drop(self._of_subject.get(f"session:{session_id}", ()))
 
     def look_again_at(self, atlas_id: str) -> None:
-        """Count an atlas's accounts as full until they are looked at: its limits may be tighter now."""
+        """Count an atlas's accounts as full until a resolve looks at them: its limits may be tighter now."""
+        self._replaced.add(atlas_id)
         for account in self._taken:
             if account[0] == atlas_id:
                 self._mark_full(account)
 
     def forget_atlas(self, atlas_id: str) -> None:
         """Drop the accounts of an atlas that was unloaded."""
+        self._replaced.discard(atlas_id)
         self._drop([account for account in self._taken if account[0] == atlas_id])
 
     def _look(self, limit: Limit, account: Account, elapsed_ns: int) -> _Taken | None:

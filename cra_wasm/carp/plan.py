@@ -140,7 +140,7 @@ class Plan:
             # An atlas loaded anew may count the same limit by another scope: then this account is a dead one.
             if limit is None or limit.account(agent_id, session_id) != account:
                 continue
-            if ledger.retry_after_ms(limit, account, elapsed_ns) is not None:
+            if ledger.retry_at_resolve(limit, account, elapsed_ns) is not None:
                 full.add(account[:2])
         return self.variant(frozenset(full))
 

@@ -207,7 +207,7 @@ def test_an_account_is_full_when_no_call_fits_and_only_then() -> None:
     assert not ledger.full
     spend(ledger, limit, 0)
     assert ledger.full == {account}
-    assert ledger.retry_after_ms(limit, account, 10 * NS) is None
+    assert ledger.retry_at_resolve(limit, account, 10 * NS) is None
     assert not ledger.full
 
 
