@@ -173,10 +173,8 @@ class Resolver:
         arguments.check_atlas_ids((atlas_id,))
         with self._lock:
             self._check_open()
-            before = self._planner.catalogue.atlases.get(atlas_id)
             self._planner = self._planner.unloading(atlas_id)
-            if before is not None:
-                self._approvals.forget_actions({one.action.action_id for one in before.actions})
+            self._approvals.forget_atlas(atlas_id)
             self._ledger.forget_atlas(atlas_id)
 
     def atlases(self) -> list[Atlas]:

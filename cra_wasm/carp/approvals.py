@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -25,6 +24,7 @@ class Approval:
     approval_id: str
     session_id: str
     agent_id: str
+    atlas_id: str
     action_id: str
     parameters_hash: str
     parameters_json: str
@@ -65,12 +65,17 @@ class Approvals:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Approval] = {}
-        self._by_call: dict[tuple[str, str, str], Approval] = {}
+        self._by_call: dict[tuple[str, str, str, str], Approval] = {}
         self._per_session: dict[str, list[str]] = {}
 
-    def of_call(self, session_id: str, action_id: str, parameters_hash: str) -> Approval | None:
-        """Return the newest request for exactly this call, whatever its state."""
-        return self._by_call.get((session_id, action_id, parameters_hash))
+    def of_call(
+        self, session_id: str, atlas_id: str, action_id: str, parameters_hash: str
+    ) -> Approval | None:
+        """Return the newest request for exactly this call, whatever its state.
+
+        Another atlas may have an action of that id once this one was loaded again without it.
+        """
+        return self._by_call.get((session_id, atlas_id, action_id, parameters_hash))
 
     def check_room(self, session_id: str, elapsed_ns: int) -> None:
         """Refuse a request too many, before anything is recorded.
@@ -98,12 +103,12 @@ class Approvals:
         """Take a request in, once; `check_room` came first."""
         if approval.approval_id in self._by_id:
             return
-        before = self.of_call(approval.session_id, approval.action_id, approval.parameters_hash)
+        before = self._by_call.get(_call_of(approval))
         if before is not None and before.state == "granted":
             # Nobody asks again while a grant can be used, so this one is over.
             before.state = "expired"
         self._by_id[approval.approval_id] = approval
-        self._by_call[(approval.session_id, approval.action_id, approval.parameters_hash)] = approval
+        self._by_call[_call_of(approval)] = approval
         self._per_session.setdefault(approval.session_id, []).append(approval.approval_id)
 
     def find_pending(self, approval_id: str) -> Approval:
@@ -135,17 +140,21 @@ class Approvals:
         for name in self._per_session.pop(session_id, []):
             self._forget(name)
 
-    def forget_actions(self, action_ids: Set[str]) -> None:
-        """Drop what was asked for actions whose atlas has gone: another's policies did not ask for it."""
-        for name in [name for name, one in self._by_id.items() if one.action_id in action_ids]:
+    def forget_atlas(self, atlas_id: str) -> None:
+        """Drop what was asked under an atlas that was unloaded, whatever it was replaced by meanwhile."""
+        for name in [name for name, one in self._by_id.items() if one.atlas_id == atlas_id]:
             self._per_session[self._by_id[name].session_id].remove(name)
             self._forget(name)
 
     def _forget(self, approval_id: str) -> None:
         approval = self._by_id.pop(approval_id)
-        call = (approval.session_id, approval.action_id, approval.parameters_hash)
+        call = _call_of(approval)
         if self._by_call.get(call) is approval:
             del self._by_call[call]
+
+
+def _call_of(approval: Approval) -> tuple[str, str, str, str]:
+    return approval.session_id, approval.atlas_id, approval.action_id, approval.parameters_hash
 
 
 def check_decision(approver: object, reason: object, expires_in_seconds: object, uses: object) -> None:

@@ -247,6 +247,7 @@ class Execution:
             approval_id=uuid_text(moment.base_id + _APPROVAL_ID_OFFSET),
             session_id=session.session_id,
             agent_id=session.agent_id,
+            atlas_id=found.action.atlas_id,
             action_id=call.request.action_id,
             parameters_hash=call.parameters_hash,
             parameters_json=call.parameters_json,

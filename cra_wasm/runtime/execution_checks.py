@@ -120,7 +120,9 @@ class ExecutionChecks:
             costs = self._costs(session, remembered, action, call.parameters, moment)
             if isinstance(costs, Denial):
                 return costs  # nobody is asked for what could not run
-            asked = self._approvals.of_call(session.session_id, request.action_id, call.parameters_hash)
+            asked = self._approvals.of_call(
+                session.session_id, action.atlas_id, request.action_id, call.parameters_hash
+            )
             if asked is None or not asked.is_usable(moment.elapsed_ns):
                 waiting = asked if asked is not None and asked.state == "pending" else None
                 return NeedsApproval(remembered=remembered, action=action, verdict=resolved, approval=waiting)

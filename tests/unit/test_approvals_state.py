@@ -16,6 +16,7 @@ def request(name: str = "one", session: str = "s1", parameters_hash: str = "h", 
         approval_id=name,
         session_id=session,
         agent_id="bot",
+        atlas_id="com.example",
         action_id="a.b",
         parameters_hash=parameters_hash,
         parameters_json="{}",
@@ -98,9 +99,10 @@ def test_the_last_use_ends_a_grant() -> None:
 def test_a_request_belongs_to_its_session_action_and_parameters() -> None:
     book = Approvals()
     book.keep(request())
-    assert book.of_call("s1", "a.b", "h") is book.find_pending("one")
-    for call in [("s2", "a.b", "h"), ("s1", "a.c", "h"), ("s1", "a.b", "i")]:
-        assert book.of_call(*call) is None
+    assert book.of_call("s1", "com.example", "a.b", "h") is book.find_pending("one")
+    own = ("s1", "com.example", "a.b", "h")
+    for place, other in enumerate(["s2", "com.other", "a.c", "i"]):
+        assert book.of_call(*own[:place], other, *own[place + 1 :]) is None
 
 
 def test_the_newest_request_for_a_call_stands_for_it_and_an_older_grant_is_over() -> None:
@@ -108,7 +110,7 @@ def test_the_newest_request_for_a_call_stands_for_it_and_an_older_grant_is_over(
     first, refused, second = request("one", state="granted"), request("x", state="refused"), request("two")
     for one in (first, second):
         book.keep(one)
-    assert book.of_call("s1", "a.b", "h") is second
+    assert book.of_call("s1", "com.example", "a.b", "h") is second
     assert first.state == "expired"
     book.keep(refused)
     book.keep(request("three"))
@@ -147,7 +149,7 @@ def test_a_session_full_of_open_requests_takes_no_more_until_one_is_decided(
     book.find_pending("b").state = "refused"
     book.check_room("s1", 0)
     assert [one.approval_id for one in book.list()] == ["a", "c"]
-    assert book.of_call("s1", "a.b", "b") is None
+    assert book.of_call("s1", "com.example", "a.b", "b") is None
 
 
 def test_making_room_keeps_the_newest_request_of_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +158,7 @@ def test_making_room_keeps_the_newest_request_of_a_call(monkeypatch: pytest.Monk
     book.keep(old)
     book.keep(new)
     book.check_room("s1", 0)
-    assert book.of_call("s1", "a.b", "h") is new
+    assert book.of_call("s1", "com.example", "a.b", "h") is new
     assert book.list() == [new]
 
 
@@ -167,7 +169,7 @@ def test_an_ended_session_is_forgotten_and_no_other() -> None:
     book.forget_session("s1")
     book.forget_session("s1")
     assert [one.approval_id for one in book.list()] == ["b"]
-    assert book.of_call("s1", "a.b", "h") is None
+    assert book.of_call("s1", "com.example", "a.b", "h") is None
     with pytest.raises(NotFound):
         book.find_pending("a")
 

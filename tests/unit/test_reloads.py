@@ -52,3 +52,33 @@ def test_a_denial_under_an_older_looser_limit_leaves_the_tighter_one_full() -> N
     assert resolver.execute(session_id, again, "order.read", {}).status == "success"
     assert resolver.execute(session_id, denied.resolution_id, "order.read", {}).status == "denied"
     assert resolver.resolve(session_id, "read").decision.type == "deny"
+
+
+def ask_and_grant(resolver: Resolver, session_id: str) -> None:
+    resolution_id = resolver.resolve(session_id, "read").resolution_id
+    answer = resolver.execute(session_id, resolution_id, "order.read", {})
+    assert answer.error is not None
+    resolver.grant_approval(answer.error["details"]["approval_id"], approver="ann")
+
+
+def test_a_grant_of_one_atlas_opens_no_action_of_another() -> None:
+    resolver = new_resolver()
+    session_id = resolver.create_session("bot", "read")
+    ask = policy("ask", "require_approval")
+    resolver.load_atlas(shop(ask))
+    ask_and_grant(resolver, session_id)
+    resolver.load_atlas(shop(ask, actions=("order.list",)))
+    resolver.load_atlas(shop(ask, atlas_id="com.example.other"))
+    resolution_id = resolver.resolve(session_id, "read").resolution_id
+    assert resolver.execute(session_id, resolution_id, "order.read", {}).status == "pending_approval"
+
+
+def test_unloading_takes_the_approvals_of_actions_that_a_reload_dropped() -> None:
+    resolver = new_resolver()
+    session_id = resolver.create_session("bot", "read")
+    resolver.load_atlas(shop(policy("ask", "require_approval")))
+    ask_and_grant(resolver, session_id)
+    resolver.load_atlas(shop(actions=("order.list",)))
+    assert len(resolver.approvals()) == 1
+    resolver.unload_atlas("com.example.shop")
+    assert resolver.approvals() == []
