@@ -43,6 +43,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="refuse to run against the checkout: what users get is the wheel",
     )
+    parser.addoption(
+        "--examples",
+        type=int,
+        default=20 if INSIDE_PYODIDE else 200,
+        help="how many examples the tests of the profile `long` try; the same ones each time, or others with "
+        "--hypothesis-seed=$RANDOM. ./build.sh test asks for 2000 once, on the interpreter of .venv",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    searching = config.getoption("--hypothesis-seed", default=None) is not None
+    settings.register_profile(
+        "long",
+        parent=settings.get_profile("cpython"),
+        max_examples=config.getoption("--examples"),
+        derandomize=not searching,
+        database=None,
+    )
 
 
 def pytest_report_header() -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 TIERS = ["low", "medium", "high", "critical"]
+MINUTE_NS = 60 * 10**9
 DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
@@ -42,6 +43,33 @@ def window_is_open(window: dict[str, Any], wall_ns: int) -> bool | None:
     return False
 
 
+def window_answer_ends(window: dict[str, Any], wall_ns: int) -> int:
+    """Return when the local clock next passes the window's start or end, or the zone changes its offset.
+
+    What cannot be told is asked again with the next minute. Looks at each quarter of an hour: no test has a
+    window or a zone that changes between two of them.
+    """
+    try:
+        zone = ZoneInfo(window.get("timezone", "UTC"))
+    except ZoneInfoNotFoundError:
+        return (wall_ns // MINUTE_NS + 1) * MINUTE_NS
+    offset = datetime.fromtimestamp(wall_ns // 10**9, zone).utcoffset()
+    quarter = 15 * 60
+    seconds = wall_ns // 10**9 // quarter * quarter
+    while True:
+        seconds += quarter
+        local = datetime.fromtimestamp(seconds, zone)
+        if f"{local:%H:%M}" in (window["start"], window["end"]) or local.utcoffset() != offset:
+            return seconds * 10**9
+
+
+def value_text(value: str | int | float) -> str:
+    """Return a context value as a glob sees it: strings as they are, the rest as canonical JSON."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
 def conditions_hold(
     conditions: dict[str, Any], facts: dict[str, Any], tier: str, capabilities: set[str]
 ) -> bool | None:
@@ -55,10 +83,8 @@ def conditions_hold(
         parts.append(bool(capabilities & set(conditions["capabilities"])))
     for key, pattern in conditions.get("context_matches", {}).items():
         value = facts["context"].get(key)
-        if isinstance(value, bool):
-            value = "true" if value else "false"
         told = isinstance(value, str | int | float)
-        parts.append(glob_matches(pattern, str(value)) if told else None)
+        parts.append(glob_matches(pattern, value_text(value)) if told else None)
     if "time_window" in conditions:
         parts.append(window_is_open(conditions["time_window"], facts["wall_ns"]))
     if False in parts:
@@ -77,13 +103,13 @@ def acting(manifest: dict[str, Any], action: dict[str, Any], facts: dict[str, An
         holds = conditions_hold(policy.get("conditions", {}), facts, tier, capabilities)
         return holds is True or (holds is None and policy["type"] != "allow")
 
-    ranks = sorted({one.get("priority", 0) for one in manifest["policies"]}, reverse=True)
-    return [
-        one
-        for rank in ranks
-        for one in manifest["policies"]
-        if one.get("priority", 0) == rank and applies(one)
-    ]
+    return [one for one in by_priority(manifest["policies"]) if applies(one)]
+
+
+def by_priority(policies: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the higher priority first, else manifest order."""
+    ranks = sorted({one.get("priority", 0) for one in policies}, reverse=True)
+    return [one for rank in ranks for one in policies if one.get("priority", 0) == rank]
 
 
 def is_listed(scope: dict[str, Any], action_id: str, capabilities: set[str]) -> bool:

@@ -76,7 +76,10 @@ def find_places() -> list[Place]:
     version = "{}.{}".format(*sys.version_info)
     places = [
         Place(name="checks", command=[sys.executable, "web/build/check.py"], count=count_checks),
-        pytest_place(f"CPython {version}", [*SUITES, "tests/architecture", "tests/build", "--timeout=120"]),
+        pytest_place(
+            f"CPython {version}",
+            [*SUITES, "tests/architecture", "tests/build", "--timeout=120", "--examples=2000"],
+        ),
     ]
     for each in find_environments():
         label = f"CPython {each.version}" + (", lowest pydantic" if each.packages == "lowest" else "")

@@ -1,0 +1,325 @@
+"""A whole Resolver written down slowly from specs/PROTOCOL.md: plain loops over the manifests' dicts, nothing
+compiled, nothing cached, no code of the product.
+
+It is given the clock and, with each call, the blocks of ids that the product took in that call, and returns
+what the product has to answer, as JSON. Messages are the product's own: `told` is the one that it gave.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from . import reference_trace as trace
+from .reference_calls import Calls
+from .reference_resolution import Answer
+from .reference_state import Approval, Remembered, Session, State
+from .reference_trace import Refused
+
+OWN_EVENTS = re.compile(r"(session|carp|action|policy|context|approval|runtime|clock|trace|error)\.")
+UNTOLD = ("load_atlas", "unload_atlas", "approvals", "register_executor")
+"""Calls whose refusal no trace tells."""
+
+
+class ReferenceResolver:
+    """`call` does what the method of that name of a Resolver does."""
+
+    def __init__(self, clock: Any, ttl_seconds: int = 3600) -> None:
+        self.state = State(clock)
+        self.ttl_seconds = ttl_seconds
+        self.calls = Calls(self.state)
+
+    def call(self, name: str, arguments: dict[str, Any], blocks: list[int], told: str | None) -> Any:
+        """Return the answer.
+
+        Raises:
+            Refused: after it was recorded.
+        """
+        self.state.blocks = list(blocks)
+        self.state.told = told
+        try:
+            return getattr(self, name)(**arguments)
+        except Refused as refused:
+            if name not in UNTOLD:
+                session_id = arguments.get("session_id")
+                if name == "resolve_request":
+                    session_id = arguments["request"]["requester"]["session_id"]
+                self.record_error(session_id, refused)
+            raise
+
+    def record_error(self, session_id: str | None, refused: Refused) -> None:
+        payload = {"code": refused.code, "message": self.state.told}
+        if refused.pointer is not None:
+            payload["pointer"] = refused.pointer
+        state = self.state
+        session = state.sessions.get(session_id or "")
+        # What the call took before it was refused went nowhere.
+        state.blocks = state.blocks[-(2 if session is None and state.own is None else 1) :]
+        if session is None:
+            if state.own is None:
+                state.own = self.start("cra-runtime", "events outside any session")
+            session = state.own
+        state.record(session, [("error.occurred", payload)])
+
+    # Atlases
+
+    def load_atlas(self, source: dict[str, Any]) -> None:
+        manifest = source
+        state = self.state
+        taken = {
+            action["action_id"]
+            for name, other in state.atlases.items()
+            if name != manifest["atlas_id"]
+            for action in other["actions"]
+        }
+        for index, action in enumerate(manifest["actions"]):
+            if action["action_id"] in taken:
+                raise Refused("duplicate_action", f"/actions/{index}/action_id")
+        state.atlases[manifest["atlas_id"]] = manifest
+        state.lineages.setdefault(manifest["atlas_id"], object())
+
+    def unload_atlas(self, atlas_id: str) -> None:
+        state = self.state
+        if atlas_id not in state.atlases:
+            raise Refused("atlas_not_found", "/atlas_id")
+        del state.atlases[atlas_id], state.lineages[atlas_id]
+        state.approvals = [one for one in state.approvals if one.atlas_id != atlas_id]
+        state.taken.forget(atlas_id=atlas_id)
+
+    # Sessions
+
+    def start(self, agent_id: str, goal: str) -> Session:
+        state = self.state
+        base = state.blocks.pop(0)
+        wall_ns, elapsed_ns = state.look()
+        session = Session(trace.id_text(base + trace.SESSION_ID), agent_id, goal, base, elapsed_ns)
+        payload = {
+            "agent_id": agent_id,
+            "goal": goal,
+            "atlas_ids": list(state.atlases),
+            "atlas_versions": {name: one["version"] for name, one in state.atlases.items()},
+        }
+        texts = [("session.started", payload)]
+        session.root_span = state.trace.record(session.session_id, base, wall_ns, base, None, texts)
+        return session
+
+    def create_session(self, agent_id: str, goal: str) -> str:
+        check_text(agent_id, "invalid_agent_id", "/requester/agent_id")
+        if agent_id == "cra-runtime":
+            raise Refused("invalid_agent_id", "/requester/agent_id")
+        check_text(goal, "invalid_goal", "/task/goal")
+        session = self.start(agent_id, goal)
+        self.state.sessions[session.session_id] = session
+        return session.session_id
+
+    def end_session(self, session_id: str, reason: str) -> dict[str, Any]:
+        if reason not in ("completed", "timeout", "error", "cancelled", "interrupted"):
+            raise Refused("invalid_reason", "/reason")
+        state = self.state
+        payload = self.end(state.running(session_id), reason)
+        del state.sessions[session_id]
+        state.ended.add(session_id)
+        state.approvals = [one for one in state.approvals if one.session_id != session_id]
+        state.taken.forget(session_id=session_id)
+        return payload
+
+    def end(self, session: Session, reason: str) -> dict[str, Any]:
+        _, elapsed_ns = self.state.look()
+        payload = {
+            "reason": reason,
+            "duration_ms": (elapsed_ns - session.started_ns) // 1_000_000,
+            "resolution_count": len(session.resolutions),
+            "action_count": session.action_count,
+        }
+        self.state.record(session, [("session.ended", payload)])
+        return payload
+
+    def close(self) -> None:
+        if self.state.own is not None:
+            self.end(self.state.own, "completed")
+
+    # Resolve
+
+    def resolve(
+        self,
+        session_id: str,
+        goal: str,
+        risk_tier: str = "low",
+        required_capabilities: list[str] | None = None,
+        context_hints: list[str] | None = None,
+        atlas_ids: list[str] | None = None,
+        context: dict[str, Any] | None = None,
+        request_id: str | None = None,
+    ) -> dict[str, Any]:
+        state = self.state
+        session = state.running(session_id)
+        check_text(goal, "invalid_goal", "/task/goal")
+        if risk_tier not in ("low", "medium", "high", "critical"):
+            raise Refused("invalid_risk_tier", "/task/risk_tier")
+        check_names(required_capabilities, "required_capabilities", "/task/required_capabilities")
+        check_names(context_hints, "context_hints", "/task/context_hints")
+        check_names(atlas_ids, "atlas_ids", "/atlas_ids")
+        trace.plain({"context": context or {}})
+        chosen = state.chosen(atlas_ids)
+        wall_ns, elapsed_ns = state.look()
+        answer = Answer(
+            chosen,
+            {
+                "agent_id": session.agent_id,
+                "risk_tier": risk_tier,
+                "context": context or {},
+                "wall_ns": wall_ns,
+            },
+            required_capabilities or [],
+            context_hints or [],
+            goal,
+            lambda atlas, limit: state.wait_ms(session, atlas, limit) is not None,
+        )
+        base = state.blocks.pop(0)
+        resolution_id = trace.id_text(base + trace.RESOLUTION_ID)
+        request_id = request_id or trace.id_text(base + trace.REQUEST_ID)
+        received = {
+            "request_id": request_id,
+            "operation": "resolve",
+            "goal": goal,
+            "risk_tier": risk_tier,
+            **({} if atlas_ids is None else {"atlas_ids": atlas_ids}),
+            **({"context": context} if context else {}),
+            **({"context_hints": context_hints} if context_hints else {}),
+            **({"required_capabilities": required_capabilities} if required_capabilities else {}),
+        }
+        members = answer.to_dict()
+        completed = {
+            "resolution_id": resolution_id,
+            "request_id": request_id,
+            "decision_type": members["decision"]["type"],
+            "allowed_count": len(members["allowed_actions"]),
+            "denied_count": len(members["denied_actions"]),
+            "context_block_count": len(members["context_blocks"]),
+            "ttl_seconds": self.ttl_seconds,
+        }
+        texts = [
+            ("carp.request.received", received),
+            *answer.events(),
+            ("carp.resolution.completed", completed),
+        ]
+        state.trace.record(session.session_id, base, wall_ns, base, session.root_span, texts)
+        ends_ns = elapsed_ns + self.ttl_seconds * 10**9
+        if answer.ends_wall_ns is not None:
+            ends_ns = min(ends_ns, elapsed_ns + answer.ends_wall_ns - wall_ns)
+        lineages = {atlas["atlas_id"]: state.lineages[atlas["atlas_id"]] for atlas in chosen}
+        session.resolutions[resolution_id] = Remembered(answer, base, ends_ns, lineages)
+        return {
+            "carp_version": "1.0",
+            "resolution_id": resolution_id,
+            "request_id": request_id,
+            "timestamp": trace.time_text(wall_ns),
+            **members,
+            "ttl_seconds": self.ttl_seconds,
+            "trace_id": trace.id_text(base),
+        }
+
+    def resolve_request(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer a whole CARPRequest whose form is right."""
+        state = self.state
+        session = state.running(request["requester"]["session_id"])
+        wall_ns, _ = state.look()
+        if request["requester"]["agent_id"] != session.agent_id:
+            raise Refused("agent_mismatch", "/requester/agent_id")
+        if request["operation"] == "validate":
+            raise Refused("not_supported", "/operation")
+        if abs(wall_ns - state.wall_ns_of(request["timestamp"])) > 300 * 10**9:
+            raise Refused("stale_timestamp", "/timestamp")
+        if request["request_id"] in session.request_ids:
+            raise Refused("duplicate_request_id", "/request_id")
+        session.request_ids.add(request["request_id"])
+        asked = {**request["task"], "session_id": session.session_id, "request_id": request["request_id"]}
+        if request["operation"] == "execute":
+            return self.calls.execute(
+                session, **request["execution"], goal=asked["goal"], request_id=asked["request_id"]
+            )
+        return self.resolve(**asked, atlas_ids=request.get("atlas_ids"), context=request.get("context"))
+
+    def explain(self, session_id: str, resolution_id: str) -> list[dict[str, Any]]:
+        state = self.state
+        found = state.find(state.running(session_id), resolution_id)
+        return found.answer.explanation()
+
+    # Execute and approve
+
+    def register_executor(self, action_id: str, function: Callable[..., Any]) -> None:
+        self.state.executors[action_id] = function
+
+    def execute(
+        self,
+        session_id: str,
+        resolution_id: str,
+        action_id: str,
+        parameters: dict[str, Any],
+        idempotency_key: str | None,
+    ) -> dict[str, Any]:
+        session = self.state.running(session_id)
+        return self.calls.execute(session, resolution_id, action_id, parameters, idempotency_key)
+
+    def approvals(self) -> list[dict[str, Any]]:
+        return [one.to_dict() for one in self.state.approvals]
+
+    def grant_approval(
+        self, approval_id: str, approver: str, expires_in_seconds: int | None, uses: int | None
+    ) -> dict[str, Any]:
+        approval, told = self.pending(approval_id, approver)
+        wall_ns, elapsed_ns = self.state.look()
+        lasts_ns = (expires_in_seconds or approval.default_expiry_seconds) * 10**9
+        uses = uses or approval.default_uses
+        expires_at = trace.time_text(wall_ns + lasts_ns)
+        told = {**told, "expires_at": expires_at, "uses": uses}
+        self.state.record(self.state.sessions[approval.session_id], [("approval.granted", told)])
+        approval.state, approval.approver, approval.reason = "granted", approver, ""
+        approval.uses_left, approval.expires_at = uses, expires_at
+        approval.expires_ns = elapsed_ns + lasts_ns
+        return approval.to_dict()
+
+    def refuse_approval(self, approval_id: str, approver: str) -> dict[str, Any]:
+        approval, told = self.pending(approval_id, approver)
+        self.state.record(self.state.sessions[approval.session_id], [("approval.refused", told)])
+        approval.state, approval.approver, approval.reason = "refused", approver, ""
+        return approval.to_dict()
+
+    def pending(self, approval_id: str, approver: str) -> tuple[Approval, dict[str, Any]]:
+        State.check_id(approval_id, "/approval_id")
+        check_text(approver, "invalid_approver", "/approver")
+        for approval in self.state.approvals:
+            if approval.approval_id == approval_id:
+                if approval.state != "pending":
+                    raise Refused("approval_decided", "/approval_id")
+                told = {
+                    "approval_id": approval_id,
+                    "action_id": approval.action_id,
+                    "parameters_hash": approval.parameters_hash,
+                    "approver": approver,
+                    "reason": "",
+                }
+                return approval, told
+        raise Refused("approval_not_found", "/approval_id")
+
+    # Events of the host's own
+
+    def emit(self, session_id: str, event_type: str, payload: dict[str, Any]) -> None:
+        session = self.state.running(session_id)
+        if OWN_EVENTS.match(event_type):
+            raise Refused("reserved_event_type", "/event_type")
+        if not re.fullmatch(r"[a-z]+(\.[a-z_]+)+", event_type):
+            raise Refused("invalid_event_type", "/event_type")
+        trace.plain(payload, "/payload")
+        self.state.record(session, [(event_type, payload)])
+
+
+def check_text(text: str, code: str, pointer: str) -> None:
+    if not text or trace.HALF_PAIR.search(text):
+        raise Refused(code, pointer)
+
+
+def check_names(names: list[str] | None, field: str, pointer: str) -> None:
+    for index, name in enumerate(names or []):
+        check_text(name, f"invalid_{field}", f"{pointer}/{index}")

@@ -1,0 +1,150 @@
+"""What the reference resolver remembers. No code of the product."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from .reference_limits import Taken, account_of
+from .reference_resolution import Answer
+from .reference_trace import Refused, Texts, Trace, canonical
+
+UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+@dataclass
+class Remembered:
+    """A resolution; `lineages` tells whether one of its atlases was unloaded since."""
+
+    answer: Answer
+    trace_id: int
+    ends_ns: int
+    lineages: dict[str, object]
+
+
+@dataclass
+class Session:
+    session_id: str
+    agent_id: str
+    goal: str
+    trace_id: int
+    started_ns: int
+    root_span: int = 0
+    action_count: int = 0
+    resolutions: dict[str, Remembered] = field(default_factory=dict)
+    request_ids: set[str] = field(default_factory=set)
+    keyed: dict[str, tuple[str, str, dict[str, Any]]] = field(default_factory=dict)
+
+
+@dataclass
+class Approval:
+    approval_id: str
+    session_id: str
+    agent_id: str
+    atlas_id: str
+    action_id: str
+    parameters: dict[str, Any]
+    parameters_hash: str
+    policy_id: str
+    default_expiry_seconds: int
+    default_uses: int
+    state: str = "pending"
+    approver: str | None = None
+    reason: str | None = None
+    uses_left: int = 0
+    expires_at: str | None = None
+    expires_ns: int = 0
+
+    def is_usable(self, elapsed_ns: int) -> bool:
+        return self.state == "granted" and elapsed_ns < self.expires_ns
+
+    def to_dict(self) -> dict[str, Any]:
+        shown = (
+            "approval_id session_id agent_id action_id parameters_hash policy_id state approver reason "
+            "uses_left expires_at"
+        )
+        told = {name: getattr(self, name) for name in shown.split()}
+        return {**told, "parameters_json": canonical(self.parameters)}
+
+
+class State:
+    """Clock, ids of the call, atlases, sessions, limits, approvals, executors and the trace."""
+
+    def __init__(self, clock: Any) -> None:
+        self.clock = clock
+        self.seen = clock.wall_ns(), clock.monotonic_ns()
+        self.elapsed_ns = 0
+        self.blocks: list[int] = []
+        self.told: str | None = None
+        self.trace = Trace()
+        self.atlases: dict[str, dict[str, Any]] = {}
+        self.lineages: dict[str, object] = {}
+        self.sessions: dict[str, Session] = {}
+        self.ended: set[str] = set()
+        self.own: Session | None = None
+        self.taken = Taken()
+        self.approvals: list[Approval] = []
+        self.executors: dict[str, Callable[..., Any]] = {}
+
+    def look(self) -> tuple[int, int]:
+        """Return (wall, elapsed): what passed since the last look on either clock, the larger (3.6)."""
+        now = self.clock.wall_ns(), self.clock.monotonic_ns()
+        self.elapsed_ns += max(now[0] - self.seen[0], now[1] - self.seen[1])
+        self.seen = now
+        return now[0], self.elapsed_ns
+
+    def record(self, session: Session, texts: Texts, trace_id: int | None = None) -> None:
+        """Record events under the session's root span."""
+        wall_ns, _ = self.look()
+        base = self.blocks.pop(0)
+        trace_id = session.trace_id if trace_id is None else trace_id
+        self.trace.record(session.session_id, base, wall_ns, trace_id, session.root_span, texts)
+
+    def running(self, session_id: str) -> Session:
+        if session_id in self.sessions:
+            return self.sessions[session_id]
+        self.check_id(session_id, "/requester/session_id")
+        ended = session_id in self.ended
+        raise Refused("session_ended" if ended else "session_not_found", "/requester/session_id")
+
+    def chosen(self, atlas_ids: list[str] | None) -> list[dict[str, Any]]:
+        for index, name in enumerate(atlas_ids or []):
+            if name not in self.atlases:
+                raise Refused("atlas_not_found", f"/atlas_ids/{index}")
+        return [one for name, one in self.atlases.items() if atlas_ids is None or name in atlas_ids]
+
+    def find(self, session: Session, resolution_id: str) -> Remembered:
+        """Return a resolution of the session that may still be acted on."""
+        pointer = "/execution/resolution_id"
+        self.check_id(resolution_id, pointer)
+        if resolution_id not in session.resolutions:
+            raise Refused("resolution_not_found", pointer)
+        found = session.resolutions[resolution_id]
+        _, elapsed_ns = self.look()
+        if elapsed_ns >= found.ends_ns:
+            raise Refused("resolution_expired", pointer)
+        return found
+
+    def wait_ms(
+        self, session: Session, atlas: dict[str, Any], limit: dict[str, Any], cost: Any = None
+    ) -> int | None:
+        """Return how long the session must wait until the limit has room, None when it has."""
+        account = account_of(atlas["atlas_id"], limit, session.agent_id, session.session_id)
+        return self.taken.wait_ms(limit, account, self.elapsed_ns, cost)
+
+    @staticmethod
+    def check_id(text: str, pointer: str) -> None:
+        if not UUID.fullmatch(text):
+            raise Refused("invalid_id", pointer)
+
+    @staticmethod
+    def wall_ns_of(timestamp: str) -> int:
+        return int(datetime.fromisoformat(timestamp).timestamp() * 1_000_000) * 1000
+
+
+def copy_of(value: Any) -> Any:
+    return json.loads(canonical(value))
