@@ -242,7 +242,7 @@ REQUEST = st.tuples(
     st.sampled_from([0, -299, 0, 301]),
     st.integers(0, 9),
 )
-SECONDS = [0.25, 2.5, 5.0, 9.75, 60.0, 900.0, 4000.0, 30000.0]
+SECONDS = [0.25, 2.5, 10.0, 9.75, 60.0, 900.0, 4000.0, 30000.0]
 STEPPED = [-2.0, 2.0, -3600.0, 3600.0, -90000.0, 90000.0]
 BETWEEN = st.sampled_from(
     [None, None, None, ("load", 1), ("load", 0), ("advance", 9.75), ("step_wall", -3600.0), ("unload", SHOP)]

@@ -106,7 +106,11 @@ REGION = {"context": {"region": "us", "desk": "1"}}
         pytest.param({}, {"agent_id": "intern-7"}, id="agent_glob"),
     ],
 )
-def test_a_fact_of_the_request(first: dict[str, Any], second: dict[str, Any]) -> None:
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "beside_a_hint"])
+def test_a_fact_of_the_request(first: dict[str, Any], second: dict[str, Any], alone: bool) -> None:
+    if not alone:  # a request that says nothing but its tier has plans of its own
+        hints = [["unheard of", *facts.get("context_hints", [])] for facts in (first, second)]
+        first, second = {**first, "context_hints": hints[0]}, {**second, "context_hints": hints[1]}
     world = World(POLICED, STOCK)
     answers = [world.answer(**facts) for facts in (first, second, first, second)]
     assert answers[0] != answers[1]
@@ -236,6 +240,17 @@ def test_a_limit_filled_and_refilled(name: str) -> None:
     assert world.answer() == full
     world.clock.advance(0.001)
     assert world.answer() == first
+
+
+def test_a_limit_made_tighter_and_wider_again() -> None:
+    two, one = (shop(policy("few", "budget", parameters={"max_calls": calls})) for calls in (2, 1))
+    world = World(two)
+    room = world.answer()
+    assert world.refund().status == "success"
+    world.resolver.load_atlas(one)
+    assert world.answer()["decision"]["reason"] == "budget_exceeded"
+    world.resolver.load_atlas(two)
+    assert world.answer() == room
 
 
 @pytest.mark.parametrize(("scope", "others"), [("session", 0), ("agent", 1), ("atlas", 2)])
