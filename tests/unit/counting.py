@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -16,9 +17,17 @@ def count_operations(function: Callable[[], Any]) -> int:
     """Return how many bytecode operations a call executes, in all functions it calls.
 
     What C code does by itself (hashing a tuple, searching a string) is not seen; a Python function that C
-    code calls is.
+    code calls is. What others left to the garbage collector, finalizers and callbacks, is not counted either.
     """
-    return _count_by_tracing(function) if sys.version_info < (3, 12) else _count_by_monitoring(function)
+    count = _count_by_tracing if sys.version_info < (3, 12) else _count_by_monitoring
+    collecting = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        return count(function)
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _count_by_tracing(function: Callable[[], Any]) -> int:
