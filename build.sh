@@ -12,6 +12,7 @@ usage() {
   check   ruff, mypy --strict, tsc, eslint
   test    check, then every test: CPython 3.11-3.14, web, Pyodide in Node and in Chromium, end to end
   wheel   dist/cra_wasm-*.whl, and install it into .venv
+  blake3  dist/blake3-*.whl, the native BLAKE3 for Pyodide (native/blake3); its compiler is 100 MB, fetched once
   site    dist/site: Pyodide, the wheels, the bundle and the page
   demo    one governed decision in Node, verified, then the page (--once: do not serve)
   serve   dist/site on a local port (--port 8420)
@@ -77,7 +78,8 @@ setup() {
   step "Chromium" $VENV/python web/build/chromium.py
   step "wheel" $VENV/python web/build/wheel.py
 }
-site() { setup; step "site" $VENV/python web/build/site.py; }
+blake3() { setup; step "BLAKE3 wheel" $VENV/python web/build/blake3_wheel.py; }
+site() { blake3; step "site" $VENV/python web/build/site.py; }
 
 demo() {
   local known=no
@@ -108,11 +110,12 @@ bench() {
 
 command=${1:-}; [ $# -eq 0 ] || shift
 case "$command" in
-  setup | wheel | site | check | clean) [ $# -eq 0 ] || stop "$command takes no arguments, got '$*'" "leave them out" ;;
+  setup | wheel | blake3 | site | check | clean) [ $# -eq 0 ] || stop "$command takes no arguments, got '$*'" "leave them out" ;;
 esac
 case "$command" in
   setup) setup ;;
   wheel) setup; ls -l dist/*.whl ;;
+  blake3) blake3; ls -l dist/blake3-*.whl ;;
   site) site ;;
   check) setup; step "check" $VENV/python web/build/check.py ;;
   test) site; exec $VENV/python web/build/test.py "$@" ;;

@@ -36,8 +36,9 @@ COMPILER = [Path(__file__).with_name(name) for name in ("compile_archive.py", "b
 def build_site() -> None:
     check_core()
     stdlib = NPM_PYODIDE / "python_stdlib.zip"
-    own_wheel = find_own_wheel()
+    own_wheel, blake3_wheel = find_wheel("cra_wasm"), find_wheel("blake3")
     *site_wheels, compiled_stdlib = recompile_all([*fetch_wheels("site"), own_wheel, stdlib])
+    site_wheels.append(blake3_wheel)  # it holds no Python to compile
     core: dict[str, Path | bytes] = {name: NPM_PYODIDE / name for name in CORE}
     core["python_stdlib.zip"] = compiled_stdlib
 
@@ -76,10 +77,10 @@ def check_core() -> None:
         )
 
 
-def find_own_wheel() -> Path:
-    wheels = sorted(DIST.glob("cra_wasm-*.whl"))
+def find_wheel(name: str) -> Path:
+    wheels = sorted(DIST.glob(f"{name}-*.whl"))
     if len(wheels) != 1:
-        fail(f"dist/ holds {len(wheels)} cra_wasm wheels, not 1", "run ./build.sh wheel")
+        fail(f"dist/ holds {len(wheels)} {name} wheels, not 1", "run ./build.sh wheel and ./build.sh blake3")
     return wheels[0]
 
 
