@@ -114,7 +114,7 @@ def run_tests_inside(
     def run_once(folder: str) -> tuple[int, str, str]:
         with selenium_common(request, runtime, web_server_main, browsers=playwright_browsers) as runner:
             allow_long_calls(runner)
-            runner.load_package(["cra-wasm", "pytest", "hypothesis"])
+            runner.load_package(["cra-wasm", "blake3", "pytest", "hypothesis"])
             runner.run_async(UNPACK_PROJECT.format(url=project_url))
             exit_code, output, report = runner.run_async(RUN_PYTEST.format(folder=folder))
             return exit_code, output, report
@@ -153,9 +153,19 @@ def project_url(web_server_main: tuple[str, int, Any]) -> str:
             for path in sorted((ROOT / folder).rglob("*")):
                 if path.is_file() and "__pycache__" not in path.parts:
                     target.write(path, path.relative_to(ROOT).as_posix())
+        # Upstream's own tests of PyPI's blake3, from the sdist that the wheel was compiled from.
+        target.write(ROOT / "tests" / "blake3_sdist" / "conftest.py", "tests/blake3_sdist/conftest.py")
+        for path in blake3_sdist_tests():
+            target.write(path, f"tests/blake3_sdist/{path.name}")
     (DIST / "test-pyodide" / "project.zip").write_bytes(archive.getvalue())
     host, port, _ = web_server_main
     return f"http://{host}:{port}/project.zip"
+
+
+def blake3_sdist_tests() -> list[Path]:
+    """Return upstream's tests and vectors as ./build.sh blake3 unpacked them."""
+    (folder,) = (ROOT / ".build" / "native").glob("blake3-*/tests")
+    return [folder / "test_blake3.py", folder / "test_vectors.json"]
 
 
 @pytest.fixture(scope="session")
