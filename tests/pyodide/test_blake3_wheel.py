@@ -184,20 +184,22 @@ from blake3 import blake3 as new
 data, key = bytes(700), bytes(32)
 
 def round(times):
-    for _ in range(times):
+    for number in range(times):
         hasher = new(data, key=key)
-        hasher.update(data).copy().hexdigest(40, seek=7)
+        # Numbers that are made anew: a small one or a constant would hide that it was never freed.
+        hasher.update(data).copy().hexdigest(257 + number % 8, seek=2**40 + number)
         new(derive_key_context="c").digest()
         hasher.reset()
 
 def bad_round(times):
     strided = memoryview(data)[::2]
-    for _ in range(times):
+    for number in range(times):
         for call in (
             lambda: new("text"), lambda: new(strided), lambda: new(key=b""), lambda: new(key=strided),
             lambda: new(key=key, derive_key_context=""), lambda: new(derive_key_context="\\ud800"),
             lambda: new(max_threads=0), lambda: new(data, nope=1), lambda: new().update(strided),
-            lambda: new().digest(-1), lambda: new().hexdigest(2**80), lambda: new().digest(seek=-1),
+            lambda: new().digest(-1000 - number),
+            lambda: new().hexdigest(2**80 + number), lambda: new().digest(seek=-1000 - number),
         ):
             try:
                 call()

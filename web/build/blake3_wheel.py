@@ -37,7 +37,7 @@ HOME = CACHE / "native"
 SOURCES = HOME / f"blake3-{SOURCE_VERSION}"
 VENDORED = SOURCES / "c_impl" / "vendor"
 INPUTS = [
-    NATIVE,
+    *(path for path in NATIVE.iterdir() if path.name not in ("README.md", "__pycache__")),
     REQUIREMENTS / "native.txt",
     REQUIREMENTS / "blake3-sdist.txt",
     ROOT / "LICENSE",
