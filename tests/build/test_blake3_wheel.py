@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import importlib.metadata
 import io
 import shutil
 import subprocess
@@ -59,6 +60,11 @@ def test_no_index_would_take_it(entries: dict[str, bytes]) -> None:
     assert (metadata["Name"], metadata["Version"]) == ("blake3", build.VERSION)
     assert "+" in metadata["Version"], "a local version is what marks it as nobody's release"
     assert "Private :: Do Not Upload" in metadata.get_all("Classifier", [])
+
+
+def test_it_is_compared_with_the_release_whose_sources_it_compiles() -> None:
+    assert importlib.metadata.version("blake3") == build.SOURCE_VERSION
+    assert f"blake3=={build.SOURCE_VERSION} " in (ROOT / "requirements" / "blake3-sdist.txt").read_text()
 
 
 def test_the_extension_names_no_folder_of_this_machine(entries: dict[str, bytes]) -> None:
