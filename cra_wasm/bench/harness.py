@@ -23,6 +23,8 @@ TimeCalls: TypeAlias = Callable[[int], int]
 UNSTEADY_ABOVE: Final = 0.15
 _CALIBRATIONS: Final = 9
 _WARM_UP: Final = 100
+_WARM_UP_NS: Final = 300_000_000
+_QUICK_CALL_NS: Final = 500_000
 _RESOLUTION_STEPS: Final = 50
 
 
@@ -42,12 +44,23 @@ class Timed:
         The fastest of three counts, for a hiccup of the machine would end the doubling too early.
         """
         if self.size is None:
-            self.time(min(_WARM_UP, self.max_size))
+            self.warm_up()
             size = 1
             while size < self.max_size and min(self.time(size) for _ in range(3)) < batch_us * 1_000:
                 size = min(size * 2, self.max_size)
             self.size = size
         return self.size
+
+    def warm_up(self) -> None:
+        """Call until the engine has compiled what is called: WebAssembly that is new to V8 runs at half pace.
+
+        What takes long a call is called a few times only.
+        """
+        step = min(_WARM_UP, self.max_size)
+        calls, spent = step, self.time(step)
+        while spent < _WARM_UP_NS and spent < calls * _QUICK_CALL_NS:
+            calls += step
+            spent += self.time(step)
 
 
 def timed_call(

@@ -17,6 +17,9 @@ REQUEST_ID_OFFSET: Final = 1
 RESOLUTION_ID_OFFSET: Final = 2
 """Where a resolve's ids stand in its block; its trace_id is the first."""
 
+_REQUEST_ID_END: Final = f"{REQUEST_ID_OFFSET:04x}"
+_RESOLUTION_ID_END: Final = f"{RESOLUTION_ID_OFFSET:04x}"
+
 DecisionType: TypeAlias = Literal["allow", "deny", "partial", "requires_approval"]
 ExecuteStatus: TypeAlias = Literal["success", "error", "denied", "pending_approval"]
 
@@ -182,13 +185,13 @@ class Resolution:
     @property
     def resolution_id(self) -> str:
         """What an execute names."""
-        return f"{block_stem(self.base_id)}{RESOLUTION_ID_OFFSET:04x}"
+        return f"{block_stem(self.base_id)}{_RESOLUTION_ID_END}"
 
     @property
     def request_id(self) -> str:
         """The caller's, or one made for it."""
         given = self.given_request_id
-        return f"{block_stem(self.base_id)}{REQUEST_ID_OFFSET:04x}" if given is None else uuid_text(given)
+        return f"{block_stem(self.base_id)}{_REQUEST_ID_END}" if given is None else uuid_text(given)
 
     @property
     def timestamp(self) -> str:
@@ -230,7 +233,7 @@ class Resolution:
         outcome = self.outcome
         stem = block_stem(self.base_id)
         return (
-            f'{{"carp_version":"{CARP_VERSION}","resolution_id":"{stem}{RESOLUTION_ID_OFFSET:04x}",'
+            f'{{"carp_version":"{CARP_VERSION}","resolution_id":"{stem}{_RESOLUTION_ID_END}",'
             f'"request_id":"{self.request_id}","timestamp":"{timestamp_text(self.wall_ns)}"'
             f",{outcome.json_before_context}[{','.join(self.selected.block_jsons)}]"
             f"{outcome.json_after_context}"

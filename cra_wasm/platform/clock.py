@@ -15,6 +15,9 @@ take 75: a larger pool costs more for each id, and all at once.
 """
 
 
+_NS_PER_MS: Final = 1_000_000
+
+
 class SystemClock:
     """`ports.Clock` on time.time_ns and time.monotonic_ns."""
 
@@ -31,15 +34,18 @@ class PooledIds:
 
     def __init__(self) -> None:
         self._pool = array("Q")
-        self._milliseconds = -1
+        self._from_ns = self._until_ns = 0
         self._time_part = 0
 
     def reserve(self, wall_ns: int) -> int:
         """Return the first id of a fresh block."""
-        milliseconds = wall_ns // 1_000_000
-        if milliseconds != self._milliseconds:
-            self._milliseconds = milliseconds
+        if not self._from_ns <= wall_ns < self._until_ns:
+            self._from_ns = wall_ns // _NS_PER_MS * _NS_PER_MS
+            self._until_ns = self._from_ns + _NS_PER_MS
             self._time_part = uuid7(wall_ns, 0)
-        if not self._pool:
+        try:
+            random_bits = self._pool.pop()
+        except IndexError:
             self._pool.frombytes(os.urandom(_POOL_IDS * self._pool.itemsize))
-        return self._time_part | (self._pool.pop() << 16 & RANDOM_BITS)
+            random_bits = self._pool.pop()
+        return self._time_part | (random_bits << 16 & RANDOM_BITS)

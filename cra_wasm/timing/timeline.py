@@ -17,12 +17,13 @@ _STEP_NS: Final = 1_000_000_000
 class Timeline:
     """Reads both clocks once and returns the wall time and the elapsed time, which never goes back."""
 
-    __slots__ = ("_clock", "_elapsed", "_elapsed_base", "_monotonic_base", "_wall_base")
+    __slots__ = ("_elapsed", "_elapsed_base", "_monotonic_base", "_monotonic_ns", "_wall_base", "_wall_ns")
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._wall_base = clock.wall_ns()
-        self._monotonic_base = clock.monotonic_ns()
+        self._wall_ns = clock.wall_ns
+        self._monotonic_ns = clock.monotonic_ns
+        self._wall_base = self._wall_ns()
+        self._monotonic_base = self._monotonic_ns()
         self._elapsed_base = 0
         self._elapsed = 0
 
@@ -32,8 +33,8 @@ class Timeline:
         Between steps the deltas are taken from common bases, so that the clocks' different resolutions do
         not add up.
         """
-        wall_ns = self._clock.wall_ns()
-        monotonic_ns = self._clock.monotonic_ns()
+        wall_ns = self._wall_ns()
+        monotonic_ns = self._monotonic_ns()
         wall_delta = wall_ns - self._wall_base
         monotonic_delta = monotonic_ns - self._monotonic_base
         elapsed = self._elapsed_base + (wall_delta if wall_delta > monotonic_delta else monotonic_delta)

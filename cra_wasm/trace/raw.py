@@ -50,7 +50,10 @@ def text_weight(*texts: str) -> int:
 
 def own_text_weight(texts: EventTexts) -> int:
     """Return what the payloads of a record's events weigh beyond the events, when it shares none of them."""
-    return sum([text_weight(payload) for _, payload in texts])
+    for _, payload in texts:
+        if len(payload) >= LIGHT_CHARS:
+            return sum([text_weight(payload) for _, payload in texts])
+    return 0
 
 
 class RawEvent:
