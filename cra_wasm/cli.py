@@ -175,7 +175,7 @@ def _bench(arguments: argparse.Namespace) -> int:
         _print_json(report)
     else:
         print(text_of(report))
-    return YES if held else NO
+    return COULD_NOT if held is None else YES if held else NO
 
 
 def _print_error(error: CRAError) -> None:

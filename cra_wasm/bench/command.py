@@ -20,7 +20,8 @@ from .scenario import MIN_RUNS, RUNTIMES
 RESULTS, BASELINE, PAGE, PLOT = "results.json", "baseline.json", "README.md", "benchmarks.svg"
 
 _HELP: Final = (
-    "measure against the budgets; exit 1 if one is missed or a figure regressed. NAME is a benchmark or a"
+    "measure against the budgets; exit 1 if one is missed or a figure regressed, 2 if something could not be"
+    " measured. NAME is a benchmark or a"
     f" family ({', '.join(FAMILIES)}); none means all"
 )
 
@@ -46,8 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--baseline", type=Path, metavar="FILE", help="compare with an earlier --out")
 
 
-def run_command(arguments: argparse.Namespace) -> tuple[dict[str, Json], bool]:
+def run_command(arguments: argparse.Namespace) -> tuple[dict[str, Json], bool | None]:
     """Measure as the arguments say; return the report, and whether all budgets hold and nothing regressed.
+
+    The latter is None where something could not be measured.
 
     Raises:
         InvalidInput: `unknown_benchmark`, `invalid_arguments`, `invalid_baseline`.
@@ -73,13 +76,15 @@ def run_command(arguments: argparse.Namespace) -> tuple[dict[str, Json], bool]:
         compare(report, baseline)
     if out is not None:
         _write(out, _merged(kept, report))
-    return report, not missed(report)
+    return report, None if report["not_measured"] else not missed(report)
 
 
 def text_of(report: dict[str, Json]) -> str:
     """Return what a terminal shows of a report."""
     failed = missed(report)
     verdict = f"missed or regressed: {', '.join(failed)}" if failed else "nothing missed"
+    if report["not_measured"]:
+        verdict = f"not everything was measured; {verdict}"
     return f"{table_text(report)}\n\n{verdict}"
 
 
@@ -104,7 +109,14 @@ def _merged(kept: dict[str, Json], report: dict[str, Json]) -> dict[str, Json]:
         order = [one.name for family in FAMILIES.values() for one in family]
         scenarios = [known[name] for name in order if name in names]
         unsteady = [one["name"] for one in scenarios if one["unsteady"]]
-        report = {**report, "scenarios": scenarios, "unsteady": unsteady}
+        untold = [*old.get("not_measured", ()), *report["not_measured"]]
+        missing = {one["name"]: one for one in untold if one["name"] not in known}
+        report = {
+            **report,
+            "scenarios": scenarios,
+            "unsteady": unsteady,
+            "not_measured": list(missing.values()),
+        }
     return {**kept, report["runtime"]: report}
 
 

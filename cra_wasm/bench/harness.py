@@ -7,7 +7,7 @@ multiple of the timer's resolution, which every report states. Nothing is subtra
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
@@ -95,6 +95,22 @@ def _measure(timed: Timed, bench: Bench) -> Figures:
     if timed.singles:
         figures["p99"] = percentile([timed.time(1) for _ in range(bench.effort.singles)], 99) / 1_000
     return figures
+
+
+def measuring_in_turn(timed: Mapping[str, Timed], bench: Bench) -> Callable[[], Figures]:
+    """Return the function that makes one run: the p50 of each by name, a batch of every one in turn."""
+    return partial(_measure_in_turn, timed, bench)
+
+
+def _measure_in_turn(timed: Mapping[str, Timed], bench: Bench) -> Figures:
+    gc.collect()
+    sizes = {name: one.fit(bench.effort.batch_us) for name, one in timed.items()}
+    batches = min(bench.effort.batches, *(one.batches or bench.effort.batches for one in timed.values()))
+    times: dict[str, list[float]] = {name: [] for name in timed}
+    for _ in range(batches):
+        for name, one in timed.items():
+            times[name].append(one.time(sizes[name]) / sizes[name])
+    return {name: median(taken) / 1_000 for name, taken in times.items()}
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack
+from functools import wraps
 from statistics import median
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from .. import __version__
-from ..errors import CRAError, InvalidInput, Json
+from ..errors import BackendFailure, CRAError, InvalidInput, Json
 from ..model.resolution import compact_json
 from .catalogue import select
 from .harness import calibrate, is_unsteady, timer_resolution_us
 from .judge import judge, judge_ratios
-from .scenario import FULL, MAX_RUNS, MIN_RUNS, QUICK, Bench, Effort, JavaScript, Scenario
+from .scenario import FULL, MAX_RUNS, MIN_RUNS, QUICK, Bench, Effort, Figures, JavaScript, Scenario
 
 Tell = Callable[[str], object]
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 
 def check_runs(runs: object) -> int:
@@ -32,7 +35,7 @@ def check_runs(runs: object) -> int:
     return runs
 
 
-def run(
+async def run_async(
     names: Sequence[str] = (),
     *,
     runtime: str = "cpython",
@@ -45,6 +48,8 @@ def run(
     tell: Tell = lambda _: None,
 ) -> dict[str, Json]:
     """Measure and return the report of one runtime, without the machine, which only the command line sees.
+
+    What needs a hash that is not installed is not measured: it stands in `not_measured` with the remedy.
 
     Args:
         names: scenarios or families; () means all.
@@ -60,12 +65,19 @@ def run(
     scenarios = select(names, runtime)
     effort = effort or (QUICK if quick else FULL)
     results: list[Json] = []
+    not_measured: list[Json] = []
     for number, scenario in enumerate(scenarios, 1):
         tell(f"{number} of {len(scenarios)}: {scenario.name}")
         with ExitStack() as closing:
             bench = Bench(runtime=runtime, effort=effort, timer=timer, javascript=javascript, closing=closing)
-            results.append(_run_scenario(scenario, bench, runs))
-    judge_ratios(results, scenarios, runtime)
+            try:
+                results.append(await _run_scenario(scenario, bench, runs))
+            except BackendFailure as error:
+                if error.code != "hash_unavailable":
+                    raise
+                not_measured.append({"name": scenario.name, "code": error.code, "message": error.message})
+    missing = [one["name"] for one in not_measured]
+    judge_ratios(results, [one for one in scenarios if one.name not in missing], runtime)
     return {
         "runtime": runtime,
         "versions": {
@@ -75,16 +87,43 @@ def run(
         },
         "quick": quick,
         "timer_resolution_us": _rounded(timer_resolution_us(timer)),
-        "calibration_us": _rounded(median(one["calibration_us"]["before"] for one in results)),
+        "calibration_us": _rounded(
+            median([one["calibration_us"]["before"] for one in results] or [calibrate(timer)])
+        ),
         "unsteady": [one["name"] for one in results if one["unsteady"]],
         "scenarios": results,
+        "not_measured": not_measured,
     }
 
 
-def _run_scenario(scenario: Scenario, bench: Bench, runs: int) -> dict[str, Json]:
+def _at_once(work: Callable[_Arguments, Coroutine[object, None, _Result]]) -> Callable[_Arguments, _Result]:
+    """Make a function of a coroutine's that has nothing to wait for."""
+
+    @wraps(work)
+    def call(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+        coroutine = work(*args, **kwargs)
+        try:
+            coroutine.send(None)
+        except StopIteration as done:
+            result: _Result = done.value
+            return result
+        coroutine.close()
+        raise RuntimeError("a benchmark waits for JavaScript: use run_async")
+
+    return call
+
+
+run = _at_once(run_async)
+"""`run_async` where no scenario waits: in CPython none does."""
+
+
+async def _run_scenario(scenario: Scenario, bench: Bench, runs: int) -> dict[str, Json]:
     one_run = scenario.prepare(bench)
     before = _calibrate(scenario, bench)
-    figures = [one_run() for _ in range(1 if scenario.once else runs)]
+    figures: list[Figures] = []
+    for _ in range(1 if scenario.once else runs):
+        made = one_run()
+        figures.append(made if isinstance(made, Mapping) else await made)
     after = _calibrate(scenario, bench)
     return {
         "name": scenario.name,
@@ -115,24 +154,26 @@ def _rounded(value: float) -> float:
     return round(value, 3)
 
 
-def run_for_javascript(options_json: str, calibrate_us: Any, time_us: Any, tell: Any) -> str:
-    """Run as `run` for a caller in JavaScript, and return the report's JSON, or {"error"} in its place.
+async def run_for_javascript(
+    options_json: str, calibrate_us: Any, time_us: Any, time_async_us: Any, tell: Any
+) -> str:
+    """Run for a caller in JavaScript, and return the report's JSON, or {"error"} in its place.
 
     Args:
         options_json: {"names", "runtime", "runs", "quick", "versions"}.
-        calibrate_us, time_us: the functions of `scenario.JavaScript`.
+        calibrate_us, time_us, time_async_us: the functions of `scenario.JavaScript`.
         tell: gets the line before each scenario.
     """
     try:
         given = json.loads(options_json)
         return compact_json(
-            run(
+            await run_async(
                 given["names"],
                 runtime=given["runtime"],
                 runs=given["runs"],
                 quick=given["quick"],
                 versions=given["versions"],
-                javascript=JavaScript(calibrate=calibrate_us, time=time_us),
+                javascript=JavaScript(calibrate=calibrate_us, time=time_us, time_async=time_async_us),
                 tell=tell,
             )
         )

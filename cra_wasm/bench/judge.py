@@ -50,7 +50,7 @@ def judge_ratios(results: Sequence[Json], scenarios: Sequence[Scenario], runtime
     medians = {one["name"]: one["metrics"][0]["value"] for one in results}
     for result, scenario in zip(results, scenarios, strict=True):
         ratio = scenario.ratio
-        if ratio is None:
+        if ratio is None or ratio.to not in medians:
             continue
         other = medians[ratio.to]
         value = round(result["metrics"][0]["value"] / other, 3) if other else 0.0

@@ -67,6 +67,9 @@ def _warnings(report: Mapping[str, Json]) -> Iterator[str]:
             f"warning: unsteady: the machine changed its pace by more than 15 % during"
             f" {', '.join(report['unsteady'])}; measure again when it is idle"
         )
+    for one in report.get("not_measured", ()):
+        yield ""
+        yield f"not measured: {one['name']}: {one['message']}"
     if report["quick"]:
         yield ""
         yield "quick: few calls; the figures are hints"
@@ -87,7 +90,12 @@ def page_text(runtimes: Mapping[str, Json]) -> str:
     for name, report in runtimes.items():
         parts += ["", f"## {_NAMES[name]}", "", *(f"- {_cell(one)}" for one in about(report)), ""]
         head = [one or "held" for one in _HEAD]
-        parts += [_line(head), _line(["---"] * len(head)), *map(_line, rows(report)), *_warnings(report)]
+        parts += [
+            _line(head),
+            _line(["---"] * len(head)),
+            *map(_line, rows(report)),
+            *map(_cell, _warnings(report)),
+        ]
     claims = {one["title"]: one["claim"] for report in runtimes.values() for one in report["scenarios"]}
     parts += [
         "",

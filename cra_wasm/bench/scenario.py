@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from time import perf_counter_ns
@@ -28,12 +28,17 @@ class Effort:
     singles: int
     sessions: int
     calls_in_a_row: int
+    events: int
 
 
 # A batch is short beside the slices of a scheduler, so that on a busy machine most are not interrupted, and
 # a hundred steps of an isolated page's timer long.
-FULL: Final = Effort(batches=100, batch_us=500, singles=1_000, sessions=10_000, calls_in_a_row=1_000_000)
-QUICK: Final = Effort(batches=20, batch_us=500, singles=200, sessions=1_000, calls_in_a_row=100_000)
+FULL: Final = Effort(
+    batches=100, batch_us=500, singles=1_000, sessions=10_000, calls_in_a_row=1_000_000, events=20_000
+)
+QUICK: Final = Effort(
+    batches=20, batch_us=500, singles=200, sessions=1_000, calls_in_a_row=100_000, events=2_000
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +64,12 @@ class JavaScript:
     """What JavaScript measures for us, where it is underneath.
 
     `calibrate()` gives the microseconds of a fixed JS workload; `time(name, count, *texts)` those of `count`
-    calls of a loop that web/src/bench-loops.ts knows by name.
+    calls of a loop that web/src/bench-loops.ts knows by name; `time_async` does so for loops that wait.
     """
 
     calibrate: Callable[[], float]
     time: Callable[..., float]
+    time_async: Callable[..., Awaitable[float]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,7 +93,8 @@ class Scenario:
 
     Args:
         claim: what is set up and measured, for whoever reads the figure.
-        prepare: sets it up, not timed, and returns the function that makes one run.
+        prepare: sets it up, not timed, and returns the function that makes one run; what waits for JavaScript
+            returns an awaitable.
         once: one run is enough, because it is long or counts bytes.
         timed_in: whose calibration belongs to the figure.
     """
@@ -96,7 +103,7 @@ class Scenario:
     title: str
     claim: str
     metrics: tuple[Metric, ...]
-    prepare: Callable[[Bench], Callable[[], Figures]]
+    prepare: Callable[[Bench], Callable[[], Figures | Awaitable[Figures]]]
     ratio: Ratio | None = None
     once: bool = False
     runtimes: tuple[str, ...] = RUNTIMES

@@ -22,7 +22,7 @@ from .scenario import Bench, Figures, Metric, Scenario
 from .subjects import EVENTS_PER_DRAIN, GOAL, Subject, new_atlas
 
 SESSION: Final = "01a20896-5fbb-702e-a97c-f91cc4970016"
-_SMALL: Final[dict[str, Json]] = {"field": "address", "length": 24, "valid": True}
+SMALL: Final[dict[str, Json]] = {"field": "address", "length": 24, "valid": True}
 _PAYLOADS: Final[dict[str, Json]] = {
     "members_3": {"action_id": "ticket.read", "result": "allow", "policy_id": "allow-reading"},
     "members_7": {
@@ -41,7 +41,7 @@ _ENCODED: Final = tuple(Metric(name=name, unit="us") for name in _PAYLOADS)
 
 def _emit(bench: Bench) -> Callable[[], Figures]:
     subject = Subject(bench, new_atlas())
-    call = partial(subject.resolver.emit, subject.session_id, "form.changed", _SMALL)
+    call = partial(subject.resolver.emit, subject.session_id, "form.changed", SMALL)
     return measuring(timed_call(bench, call, subject.settle), bench)
 
 

@@ -36,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
             "runtime",
             "trace",
             "storage",
+            "hashing",
             "model",
             "errors",
             "platform",

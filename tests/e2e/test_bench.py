@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from conftest import Watch
 
 BIN = Path(sys.executable).parent
-NAMES = ["resolve_5", "bridge_resolve_5", "drain"]
-"""Pure Python, timed by JavaScript, and across the border."""
+NAMES = ["resolve_5", "bridge_resolve_5", "drain", "hash_700", "log_hash"]
+"""Pure Python, timed by JavaScript, across the border, BLAKE3's wheel, and through the trace worker."""
 
 
 @pytest.mark.parametrize("runtime", ["node", "chromium"])
@@ -31,7 +31,7 @@ def test_a_tiny_run_reports_figures_machine_and_calibration(runtime: str, site: 
         [*command, "--runtime", runtime, "--site", site], capture_output=True, text=True, cwd=site.parents[1]
     )
     assert done.returncode in (0, 1), done.stderr
-    assert "1 of 3: resolve_5" in done.stderr
+    assert "1 of 5: resolve_5" in done.stderr
     report = json.loads(done.stdout)
     assert (report["runtime"], report["quick"]) == (runtime, True)
     assert {"cra-wasm", "python", "pyodide", runtime} <= report["versions"].keys()
@@ -40,10 +40,13 @@ def test_a_tiny_run_reports_figures_machine_and_calibration(runtime: str, site: 
         0 < report["timer_resolution_us"] < 50
     )  # Chromium has steps of 5 where the page is isolated, else 100
     assert [one["name"] for one in report["scenarios"]] == NAMES
-    assert [one["calibration_us"]["in"] for one in report["scenarios"]] == ["python", "javascript", "python"]
+    assert [one["calibration_us"]["in"] for one in report["scenarios"]] == [
+        *("python", "javascript", "python", "python", "javascript")
+    ]
     for scenario in report["scenarios"]:
         assert min(scenario["calibration_us"]["before"], scenario["calibration_us"]["after"]) > 0
-        assert scenario["metrics"][0]["name"] == "p50"
+        first = "sha256" if "hash" in scenario["name"] else "p50"
+        assert scenario["metrics"][0]["name"] == first
         for metric in scenario["metrics"]:
             assert len(metric["runs"]) == 5 and min(metric["runs"]) > 0
             assert (metric["held"] is None) == (metric["budget"] is None)
@@ -85,6 +88,19 @@ def test_a_benchmark_that_does_not_exist_is_told(
     page.get_by_role("button", name="Start").click()
     problem = page.get_by_role("alert").filter(has_text="unknown_benchmark: no benchmark `<b>nonsense</b>`")
     expect(problem).to_be_visible(timeout=BOOT_MS)
+
+
+def test_without_the_wheel_of_blake3_the_page_tells_what_was_not_measured(
+    context: BrowserContext, watch: Watch, isolated_address: str
+) -> None:
+    watch.expects("404|Failed to load|blake3")
+    page = context.new_page()
+    page.route("**/blake3-*.whl", lambda route: route.fulfill(status=404))
+    page.goto(f"{isolated_address}bench.html?name=hash_700")
+    page.get_by_role("button", name="Start").click()
+    facts = page.get_by_role("definition").filter(has_text="hash_700: BLAKE3 is not installed here: load")
+    expect(facts).to_be_visible(timeout=BOOT_MS)
+    expect(page.get_by_role("alert")).to_have_text("")
 
 
 def test_a_worker_that_cannot_start_is_told(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cra_wasm.bench import command, runtimes
+from cra_wasm.bench.judge import read_baseline
 from cra_wasm.cli import main
 from cra_wasm.errors import CRAError
 
@@ -33,6 +34,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "calibration_us": 100.0,
         "unsteady": [],
         "scenarios": [entry("resolve_5", 5.0)],
+        "not_measured": [],
     }
 
     def measure(runtime: str, names: Any, **options: Any) -> dict[str, Any]:
@@ -145,6 +147,42 @@ def test_the_exit_status_says_whether_the_budgets_hold(
     measured["scenarios"] = [entry("resolve_5", 5.0, held=held)]
     assert main(["bench", "--runtime", "node"]) == status
     assert ("missed or regressed: resolve_5 p50" in capsys.readouterr().out) == (status == 1)
+
+
+UNMEASURED = {"name": "hash_700", "code": "hash_unavailable", "message": "load the package"}
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_what_could_not_be_measured_is_2_whatever_the_rest_says(
+    measured: dict[str, Any], held: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured.update(scenarios=[entry("resolve_5", 5.0, held=held)], not_measured=[UNMEASURED])
+    assert main(["bench", "--runtime", "node"]) == 2
+    text = capsys.readouterr().out
+    assert "not measured: hash_700: load the package\n" in text
+    assert ("missed or regressed: resolve_5 p50" in text) != held
+    assert main(["bench", "--runtime", "node", "--json"]) == 2
+    assert printed(capsys)["not_measured"] == [UNMEASURED]
+
+
+def test_what_was_not_measured_stands_on_the_page_until_it_is(
+    measured: dict[str, Any], tmp_path: Path
+) -> None:
+    def told() -> bool:
+        assert read_baseline(tmp_path / "results.json")
+        return "not measured: hash\\_700: load the package" in (tmp_path / "README.md").read_text()
+
+    def run(*names: str) -> int:
+        return main(["bench", *names, "--runtime", "node", "--out", str(tmp_path)])
+
+    measured["not_measured"] = [UNMEASURED]
+    assert (run(), told()) == (2, True)
+    measured["not_measured"] = []
+    assert (run("resolve_5"), told()) == (0, True)
+    measured["scenarios"] = [entry("hash_700", 1.0)]
+    assert (run("hash_700"), told()) == (0, False)
+    measured.update(scenarios=[], not_measured=[UNMEASURED])
+    assert (run("hash_700"), told()) == (2, False)  # the older figure of the same machine stays
 
 
 def test_out_writes_page_plot_results_and_a_baseline_that_stays(

@@ -21,7 +21,7 @@ from cra_wasm.bench.harness import (
 from cra_wasm.bench.scenario import RUNTIMES, Bench, Effort, Figures, JavaScript, Metric, Ratio, Scenario
 from cra_wasm.errors import InvalidInput
 
-TINY = Effort(batches=3, batch_us=10, singles=5, sessions=3, calls_in_a_row=2_000)
+TINY = Effort(batches=3, batch_us=10, singles=5, sessions=3, calls_in_a_row=2_000, events=10)
 
 
 class FakeTimer:
@@ -64,7 +64,7 @@ def test_the_p50_is_the_median_over_batches_and_what_settles_is_not_timed() -> N
 
 def test_the_p99_comes_from_single_calls() -> None:
     timer = FakeTimer()
-    effort = Effort(batches=1, batch_us=1, singles=100, sessions=1, calls_in_a_row=1)
+    effort = Effort(batches=1, batch_us=1, singles=100, sessions=1, calls_in_a_row=1, events=1)
     asked: list[int] = []
 
     def time(count: int) -> int:
@@ -162,7 +162,9 @@ def test_the_report_s_shape(run_with: Any) -> None:
         "calibration_us",
         "unsteady",
         "scenarios",
+        "not_measured",
     }
+    assert report["not_measured"] == []
     assert report["versions"].keys() == {"cra-wasm", "python", "node"}
     assert report["timer_resolution_us"] == 1.0
     (only,) = report["scenarios"]
@@ -216,7 +218,10 @@ def test_a_machine_that_changes_its_pace_is_told(run_with: Any) -> None:
 
 
 def test_what_javascript_times_is_calibrated_in_javascript(run_with: Any) -> None:
-    javascript = JavaScript(calibrate=lambda: 42.0, time=lambda *_: 1.0)
+    async def time_async(*_: object) -> float:
+        return 1.0
+
+    javascript = JavaScript(calibrate=lambda: 42.0, time=lambda *_: 1.0, time_async=time_async)
     report = run_with(scenario("script", lambda: {"p50": 1.0}, timed_in="javascript"), javascript=javascript)
     assert report["scenarios"][0]["calibration_us"] == {"in": "javascript", "before": 42.0, "after": 42.0}
 
@@ -292,6 +297,8 @@ def test_the_budgets_are_those_that_were_promised() -> None:
         "bridge_resolve_5 p50": 25,
         "emit p50": 12,
         "drain p50": 3,
+        "hash_700 blake3_to_sha256": 0.7,
+        "hash_1mib blake3_to_sha256": 0.5,
         "sessions_10000 session": 2_048,
         "sessions_10000 resolution": 256,
         "sessions_10000 remembered": 65_536,

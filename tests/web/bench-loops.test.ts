@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { calibrate, timeLoop } from "../../web/src/bench-loops.js";
+import { calibrate, timeLoop, timeWaitingLoop } from "../../web/src/bench-loops.js";
 import type { Bridge } from "../../web/src/bridge.js";
 
 function bridgeThat(answer: string, calls: unknown[][]): Bridge {
@@ -27,6 +27,11 @@ test("an error in the place of a resolution stops the measurement", () => {
 
 test("a loop that is not there is told", () => {
   assert.throws(() => timeLoop(bridgeThat("", []), "nonsense", 1, []), /nonsense/);
+});
+
+test("a waiting loop that is not there is told", async () => {
+  const pyodide = { pyimport: () => ({}) };
+  await assert.rejects(timeWaitingLoop(pyodide, bridgeThat("", []), "bridge_resolve", 1, []), /bridge_resolve/);
 });
 
 test("the calibration takes some time", () => {

@@ -1,9 +1,13 @@
 /** What JavaScript itself times for cra_wasm.bench: fixed loops, and a fixed workload for the machine's pace. */
 
+import { timeLog } from "./bench-log.js";
 import { parseAnswer } from "./bridge.js";
-import type { Bridge } from "./bridge.js";
+import type { Bridge, PyodideLike } from "./bridge.js";
 
 type Loop = (bridge: Bridge, count: number, texts: readonly string[]) => void;
+
+/** One that waits, and returns its microseconds without what it sets up. */
+type WaitingLoop = (pyodide: PyodideLike, bridge: Bridge, count: number, texts: readonly string[]) => Promise<number>;
 
 const CALIBRATIONS = 9;
 
@@ -16,6 +20,8 @@ const LOOPS: Readonly<Record<string, Loop>> = {
   },
 };
 
+const WAITING_LOOPS: Readonly<Record<string, WaitingLoop>> = { log: timeLog };
+
 /** Return the microseconds that `count` rounds of a loop take. */
 export function timeLoop(bridge: Bridge, name: string, count: number, texts: readonly string[]): number {
   const loop = LOOPS[name];
@@ -23,6 +29,19 @@ export function timeLoop(bridge: Bridge, name: string, count: number, texts: rea
   const start = performance.now();
   loop(bridge, count, texts);
   return (performance.now() - start) * 1_000;
+}
+
+/** As timeLoop, for loops that wait. */
+export async function timeWaitingLoop(
+  pyodide: PyodideLike,
+  bridge: Bridge,
+  name: string,
+  count: number,
+  texts: readonly string[],
+): Promise<number> {
+  const loop = WAITING_LOOPS[name];
+  if (loop === undefined) throw new Error(`there is no loop \`${name}\``);
+  return await loop(pyodide, bridge, count, texts);
 }
 
 /** Return the microseconds of a fixed workload, the median of nine. */

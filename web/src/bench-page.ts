@@ -24,6 +24,7 @@ interface Report {
   readonly unsteady: readonly string[];
   readonly quick: boolean;
   readonly scenarios: readonly Scenario[];
+  readonly not_measured: readonly { readonly name: string; readonly message: string }[];
   readonly error?: { readonly code: string; readonly message: string };
 }
 
@@ -96,7 +97,8 @@ function facts(report: Report): Node[] {
     ["Calibration", `${report.calibration_us} µs for a fixed piece of Python; ${steady}`],
     ["Effort", report.quick ? "quick: few calls, the figures are hints" : `full, the median of ${RUNS} runs`],
   ];
-  return named.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]);
+  const missing = report.not_measured.map(({ name, message }) => ["Not measured", `${name}: ${message}`] as const);
+  return [...named, ...missing].flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]);
 }
 
 function group({ title, claim, metrics }: Scenario): Node {

@@ -5,7 +5,7 @@
  * the report's JSON as its last line.
  */
 
-import { calibrate, timeLoop } from "./bench-loops.js";
+import { calibrate, timeLoop, timeWaitingLoop } from "./bench-loops.js";
 import { importBridge } from "./bridge.js";
 import { messageOf } from "./errors.js";
 import { isNode } from "./platform.js";
@@ -30,18 +30,24 @@ interface Inside {
     optionsJson: string,
     calibrate: () => number,
     time: (name: string, count: number, ...texts: string[]) => number,
+    timeAsync: (name: string, count: number, ...texts: string[]) => Promise<number>,
     tell: (line: string) => void,
-  ): string;
+  ): Promise<string>;
 }
 
 /** Measure in this thread; returns the report's JSON, or {"error"} in its place. */
 export async function runBench(options: BenchOptions, tell: (line: string) => void): Promise<string> {
   const pyodide = await loadPyodideWithWheels(new URL("../pyodide/", import.meta.url).href);
+  // Where it cannot be loaded, Python tells which benchmarks need it.
+  const quiet = { messageCallback: () => undefined, errorCallback: () => undefined };
+  await pyodide.loadPackage("blake3", quiet).catch(() => undefined);
   const bridge = importBridge(pyodide);
   const inside = pyodide.pyimport("cra_wasm.bench.inside") as Inside;
   const versions = { pyodide: pyodide.version, ...(isNode ? { node: process.versions.node } : {}), ...options.versions };
   const time = (name: string, count: number, ...texts: string[]): number => timeLoop(bridge, name, count, texts);
-  return inside.run_for_javascript(JSON.stringify({ ...options, versions }), calibrate, time, tell);
+  const timeAsync = (name: string, count: number, ...texts: string[]): Promise<number> =>
+    timeWaitingLoop(pyodide, bridge, name, count, texts);
+  return await inside.run_for_javascript(JSON.stringify({ ...options, versions }), calibrate, time, timeAsync, tell);
 }
 
 /** Measure in a worker of its own, which ends with the report. For pages. */
