@@ -20,6 +20,9 @@ _GOAL_CHARS_KEPT: Final = 65_536
 _SELECTIONS_KEPT: Final = 256
 
 
+_NO_PHRASES: Final[dict[int, dict[str, list[int]]]] = {}
+
+
 def token_estimate(content: str) -> int:
     """Return about how many tokens a text has: a quarter of its characters, rounded up."""
     return -(-len(content) // _CHARS_PER_TOKEN)
@@ -89,7 +92,8 @@ class ContextSelector:
         self._blocks = fitting
         self._always: set[int] = set()
         self._words: dict[str, list[int]] = {}
-        self._phrases: list[tuple[str, str, int]] = []
+        self._phrases: dict[str, dict[int, dict[str, list[int]]]] = {}
+        """Indexes by the phrase, under its first word and the number of its words."""
         for index, compiled in enumerate(fitting):
             if compiled.comes_anyway(action_ids, hints):
                 self._always.add(index)
@@ -98,7 +102,8 @@ class ContextSelector:
                 if len(phrase) == 1:
                     self._words.setdefault(phrase[0], []).append(index)
                 else:
-                    self._phrases.append((phrase[0], f" {' '.join(phrase)} ", index))
+                    of_length = self._phrases.setdefault(phrase[0], {}).setdefault(len(phrase), {})
+                    of_length.setdefault(" ".join(phrase), []).append(index)
         self._by_goal: dict[str, SelectedContext] = {}
         self._goal_chars = 0
         self._by_blocks: dict[frozenset[int], SelectedContext] = {}
@@ -125,13 +130,17 @@ class ContextSelector:
         found = set(self._always)
         for word in present & self._words.keys():
             found.update(self._words[word])
-        text = ""
-        for first, phrase, index in self._phrases:
-            if first in present:
-                text = text or f" {' '.join(words)} "
-                if phrase in text:
-                    found.add(index)
+        if not self._phrases.keys().isdisjoint(present):
+            found.update(self._matching_phrases(words))
         return frozenset(found)
+
+    def _matching_phrases(self, words: list[str]) -> list[int]:
+        """Look up what begins at each word of the goal: its length counts, not that of the atlas."""
+        found: list[int] = []
+        for place, word in enumerate(words):
+            for length, phrases in self._phrases.get(word, _NO_PHRASES).items():
+                found.extend(phrases.get(" ".join(words[place : place + length]), ()))
+        return found
 
     def _select(self, indexes: frozenset[int]) -> SelectedContext:
         known = self._by_blocks.get(indexes)

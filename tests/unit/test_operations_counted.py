@@ -56,7 +56,9 @@ def atlas(
         atlas_id=atlas_id,
         actions=[action(f"{prefix}.act{number}") for number in range(actions)],
         policies=made,
-        context_blocks=[block(f"b{number}", keywords=[f"word{number}"]) for number in range(blocks)],
+        context_blocks=[
+            block(f"b{number}", keywords=[f"word{number}", f"matter {number}"]) for number in range(blocks)
+        ],
     )
 
 
@@ -133,6 +135,29 @@ def test_a_warm_resolve_loops_over_no_limits_that_calls_were_taken_from() -> Non
     assert costs[0] == costs[1]
 
 
+@pytest.mark.parametrize("caller", ["bot", "another"])
+def test_while_a_limit_is_full_a_resolve_loops_over_no_others(caller: str) -> None:
+    once = {"max_calls": 1, "window_seconds": 60}
+    costs = []
+    for limits in (2, 100):
+        made = atlas()
+        made["policies"].append(policy("once", "rate_limit", actions=["shop.act0"], parameters=once))
+        for number in range(limits):
+            made["policies"].append(
+                policy(f"more{number}", "rate_limit", actions=["shop.act1"], parameters=once, priority=1)
+            )
+        counted = Counted(made)
+        counted.resolver.register_executor("shop.act0", lambda parameters: None)
+        resolution_id = counted.resolve().resolution_id
+        counted.resolver.execute(counted.session_id, resolution_id, "shop.act0", {})
+        assert "shop.act0" in {one.action_id for one in counted.resolve().denied_actions}
+        if caller == "another":
+            counted.session_id = counted.resolver.create_session(caller, "work")
+            assert not counted.resolve().denied_actions
+        costs.append(counted.warm_cost())
+    assert costs[0] == costs[1]
+
+
 def test_immediate_mode_pays_for_its_events_and_the_counter_sees_them() -> None:
     few, many = (Counted(one, tracing="immediate").warm_cost() for one in (SMALL, LARGE))
     assert many - few >= 495
@@ -170,7 +195,7 @@ def new_goal_cost(blocks: int, goal: str) -> int:
     return counted.cost_of_resolve(goal)
 
 
-@pytest.mark.parametrize("goal", ["nothing of it", "word1", "word0 and then word1"])
+@pytest.mark.parametrize("goal", ["nothing of it", "word1", "word0 and then word1", "matter", "see matter 1"])
 def test_a_new_goal_is_not_compared_with_each_keyword_of_each_block(goal: str) -> None:
     assert new_goal_cost(200, goal) == new_goal_cost(3, goal)
 
