@@ -6,11 +6,18 @@ from collections.abc import Sequence
 from typing import Final
 
 from ..errors import InvalidInput
-from . import scenarios_endurance, scenarios_hash, scenarios_resolve, scenarios_trace
+from . import (
+    scenarios_endurance,
+    scenarios_hash,
+    scenarios_resolve,
+    scenarios_steps,
+    scenarios_trace,
+)
 from .scenario import Scenario
 
 FAMILIES: Final[dict[str, tuple[Scenario, ...]]] = {
     "resolve": scenarios_resolve.SCENARIOS,
+    "steps": scenarios_steps.SCENARIOS,
     "trace": scenarios_trace.SCENARIOS,
     "hash": scenarios_hash.SCENARIOS,
     "endurance": scenarios_endurance.SCENARIOS,
