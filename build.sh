@@ -95,11 +95,13 @@ demo() {
 bench() {
   local runtime out="--out docs/benchmarks" baseline="" worst=0 status
   case " $* " in
+    *" -h "* | *" --help "*) setup; $VENV/cra-wasm bench --help; return ;;
     *" --runtime"*) stop "bench measures in all runtimes, got '$*'" "for one of them: .venv/bin/cra-wasm bench $*" ;;
-    *" --quick "* | *" -h "* | *" --help "*) out="" ;; # hints are not written down
+    *" --quick "*) out="" ;; # hints are not written down, nor compared
   esac
-  [ ! -f docs/benchmarks/baseline.json ] || baseline="--baseline docs/benchmarks/baseline.json"
+  [ -z "$out" ] || [ ! -f docs/benchmarks/baseline.json ] || baseline="--baseline docs/benchmarks/baseline.json"
   site
+  [ -n "${CHROMIUM:-}" ] || [ ! -f .build/chromium ] || export CHROMIUM="$(cat .build/chromium)"
   for runtime in cpython node chromium; do
     echo "== bench in $runtime"
     status=0; $VENV/cra-wasm bench --runtime $runtime $out $baseline "$@" || status=$?

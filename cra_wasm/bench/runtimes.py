@@ -191,7 +191,7 @@ def _served(site: Path) -> Iterator[str]:
 
 
 def find_chromium(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return the path of a Chromium: env CHROMIUM, what ./build.sh setup found, PATH, the usual places.
+    """Return the path of a Chromium: env CHROMIUM, PATH, the usual places.
 
     None leaves it to Playwright, which may have one of its own.
 
@@ -204,10 +204,5 @@ def find_chromium(environment: Mapping[str, str] = os.environ) -> str | None:
         if found is None:
             raise _unavailable(f"CHROMIUM is `{wanted}`, which cannot be run", "set it to a Chromium's path")
         return found
-    remembered = Path(".build/chromium")
-    candidates = [
-        *([remembered.read_text(encoding="utf-8")] if remembered.is_file() else []),
-        *(shutil.which(name) for name in CHROMIUM_NAMES),
-        *CHROMIUM_PLACES,
-    ]
+    candidates = [*(shutil.which(name) for name in CHROMIUM_NAMES), *CHROMIUM_PLACES]
     return next((one for one in candidates if one and Path(one).is_file()), None)

@@ -69,7 +69,7 @@ export interface PyodideLike {
 export function importBridge(pyodide: PyodideLike): Bridge {
   try {
     const module = pyodide.pyimport("cra_wasm.bridge") as object;
-    const members = Object.keys(NAMES).map((name) => [name, Reflect.get(module, name)] as const);
+    const members = Object.keys(NAMES).map((name) => [name, functionOf(module, name)] as const);
     const proxies = [...members.map(([, member]) => member as Proxy), module as Proxy];
     return {
       ...(Object.fromEntries(members) as unknown as Bridge),
@@ -80,6 +80,12 @@ export function importBridge(pyodide: PyodideLike): Bridge {
   } catch (cause) {
     throw CraError.from(cause, "boot_failed");
   }
+}
+
+function functionOf(module: object, name: string): unknown {
+  const member: unknown = Reflect.get(module, name);
+  if (typeof member === "function") return member;
+  throw new CraError("boot_failed", `cra_wasm.bridge has no \`${name}\`: wheel and page are of different versions`);
 }
 
 /** Return the batch, or throw the bridge's error. */
