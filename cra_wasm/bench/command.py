@@ -58,10 +58,13 @@ def run_command(arguments: argparse.Namespace) -> tuple[dict[str, Json], bool | 
     """
     check_runs(arguments.runs)
     out: Path | None = arguments.out
-    if out is not None and arguments.quick:
-        raise InvalidInput(
-            "invalid_arguments", "figures of --quick are hints: leave --out out", pointer="/quick"
-        )
+    for name in ("out", "baseline"):
+        if arguments.quick and getattr(arguments, name) is not None:
+            raise InvalidInput(
+                "invalid_arguments", f"figures of --quick are hints: leave --{name} out", pointer="/quick"
+            )
+    if out is not None:
+        _make_folder(out)
     baseline = None if arguments.baseline is None else read_baseline(arguments.baseline)
     kept = {} if out is None else _kept(out / RESULTS)
     report = measure(
@@ -82,7 +85,10 @@ def run_command(arguments: argparse.Namespace) -> tuple[dict[str, Json], bool | 
 def text_of(report: dict[str, Json]) -> str:
     """Return what a terminal shows of a report."""
     failed = missed(report)
-    verdict = f"missed or regressed: {', '.join(failed)}" if failed else "nothing missed"
+    judged = any(one["budget"] is not None for each in report["scenarios"] for one in each["metrics"])
+    verdict = "nothing missed" if judged else "no budgets here: they count in Node and Chromium"
+    if failed:
+        verdict = f"missed or regressed: {', '.join(failed)}"
     if report["not_measured"]:
         verdict = f"not everything was measured; {verdict}"
     return f"{table_text(report)}\n\n{verdict}"
@@ -125,6 +131,14 @@ def _subject(report: dict[str, Json]) -> Json:
     return [report["versions"], [machine[name] for name in ("cpu", "cores", "os")]]
 
 
+def _make_folder(folder: Path) -> None:
+    """Make it before minutes are spent on figures that could not be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CRAError("cannot_write", f"cannot make the folder `{folder}`: {error.strerror}") from None
+
+
 def _write(folder: Path, runtimes: dict[str, Json]) -> None:
     ordered: dict[str, Json] = {name: runtimes[name] for name in RUNTIMES if name in runtimes}
     baseline = ordered | _kept(folder / BASELINE)
@@ -135,7 +149,6 @@ def _write(folder: Path, runtimes: dict[str, Json]) -> None:
         PLOT: plot_svg(ordered),
     }
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:

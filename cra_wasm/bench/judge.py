@@ -18,6 +18,10 @@ _SCALED: Final = ("us", "/s")
 """Units that a slower machine changes, so that they are compared at the same calibration."""
 
 
+_TIMED: Final = (*_SCALED, "x")
+"""Units that come of times, so that an unsteady machine blurs them."""
+
+
 def shown(value: float, unit: str) -> str:
     """Return a figure with its unit, in the unit that is easiest to read."""
     if unit == "us" and value >= 1e6:
@@ -47,15 +51,16 @@ def judge(metric: Metric, runs: Sequence[float], runtime: str) -> dict[str, Json
 
 def judge_ratios(results: Sequence[Json], scenarios: Sequence[Scenario], runtime: str) -> None:
     """Add to each scenario with a ratio the row of its p50 to that of the other."""
-    medians = {one["name"]: one["metrics"][0]["value"] for one in results}
+    by_name = {one["name"]: one for one in results}
     for result, scenario in zip(results, scenarios, strict=True):
         ratio = scenario.ratio
-        if ratio is None or ratio.to not in medians:
+        if ratio is None or ratio.to not in by_name:
             continue
-        other = medians[ratio.to]
-        value = round(result["metrics"][0]["value"] / other, 3) if other else 0.0
+        other = by_name[ratio.to]
+        pairs = zip(result["metrics"][0]["runs"], other["metrics"][0]["runs"], strict=True)
+        runs = [round(mine / its, 3) if its else 0.0 for mine, its in pairs]
         metric = Metric(name=f"to {ratio.to}", unit="x", budget=ratio.budget, budget_runtimes=BROWSER_SIDE)
-        result["metrics"].append(judge(metric, [value], runtime))
+        result["metrics"].append({**judge(metric, runs, runtime), "unsteady": bool(other["unsteady"])})
 
 
 def read_baseline(path: Path) -> dict[str, Json]:
@@ -67,6 +72,7 @@ def read_baseline(path: Path) -> dict[str, Json]:
     try:
         value = parse_json(path.read_bytes(), code="invalid_baseline")
         for report in value["runtimes"].values():
+            bool(report["versions"] and [report["machine"][name] for name in ("cpu", "cores", "os")])
             for scenario in report["scenarios"]:
                 calibration_us = _pace_us(scenario)
                 bool(scenario["unsteady"])
@@ -107,7 +113,7 @@ def compare(report: dict[str, Json], baseline: Mapping[str, Json]) -> None:
         for metric in scenario["metrics"]:
             if metric["name"] in figures:
                 metric["against"] = _against(metric, figures[metric["name"]], slower)
-                if unsteady and metric["unit"] in _SCALED:
+                if (unsteady or metric.get("unsteady")) and metric["unit"] in _TIMED:
                     metric["against"]["verdict"] = "unsteady"
 
 

@@ -62,6 +62,9 @@ export function runInWorker(options: BenchOptions, tell: (line: string) => void)
     worker.addEventListener("error", (event) => {
       reject(new Error(event.message || "the benchmark's worker could not be loaded"));
     });
+    worker.addEventListener("messageerror", () => {
+      reject(new Error("the benchmark's worker sent what cannot be read"));
+    });
   });
   worker.postMessage(options);
   return report.finally(() => {
@@ -83,6 +86,6 @@ async function main(optionsJson: string): Promise<void> {
 }
 
 if (isNode && process.argv[1] !== undefined) {
-  const { pathToFileURL } = await import("node:url");
-  if (pathToFileURL(process.argv[1]).href === import.meta.url) await main(process.argv[2] ?? "{}");
+  const [{ pathToFileURL }, { realpathSync }] = await Promise.all([import("node:url"), import("node:fs")]);
+  if (pathToFileURL(realpathSync(process.argv[1])).href === import.meta.url) await main(process.argv[2] ?? "{}");
 }
