@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from ..errors import InvalidInput, Json
 from ..model.atlas import Atlas
+from ..model.limits import MAX_PATTERN_CHECKS
 
 Finding: TypeAlias = dict[str, Json]
 """{pointer, code, message}."""
@@ -27,6 +28,7 @@ def find_contradictions(atlas: Atlas, check_schema: SchemaCheck) -> list[Finding
         *_duplicates("/context_blocks", "context_id", [block.context_id for block in atlas.context_blocks]),
         *_unknown_names(atlas),
         *_reserved_policy_ids(atlas),
+        *_too_many_patterns(atlas),
         *_bad_schemas(atlas, check_schema),
     ]
 
@@ -90,6 +92,25 @@ def _reserved_policy_ids(atlas: Atlas) -> Iterator[Finding]:
             yield _finding(
                 f"/policies/{index}/policy_id", "reserved_id", f"`{policy.policy_id}` is the runtime's own"
             )
+
+
+def _too_many_patterns(atlas: Atlas) -> Iterator[Finding]:
+    """Patterns are matched against actions at load, and what selects an action is kept for each."""
+    patterns: list[str] = []
+    for policy in atlas.policies:
+        patterns.extend(("*",) if policy.actions is None else policy.actions)
+        patterns.extend(policy.parameters.actions or ())
+    for block in atlas.context_blocks:
+        patterns.extend(block.inject_when)
+    stars = sum("*" in pattern for pattern in patterns)
+    checks = stars * len(atlas.actions) + len(patterns) - stars
+    if checks > MAX_PATTERN_CHECKS:
+        yield _finding(
+            "/policies",
+            "too_many_patterns",
+            f"{stars} patterns with a star over {len(atlas.actions)} actions are more than"
+            f" {MAX_PATTERN_CHECKS} comparisons: join policies, or split the atlas",
+        )
 
 
 def _bad_schemas(atlas: Atlas, check_schema: SchemaCheck) -> Iterator[Finding]:

@@ -17,5 +17,8 @@ MAX_PAYLOAD_CHARS: Final = 1_000_000
 MAX_JSON_DEPTH: Final = 64
 """Deepest nesting of arrays and objects in anything that is read."""
 
+MAX_PATTERN_CHECKS: Final = 5_000_000
+"""Most comparisons of an atlas's action patterns with its actions: a second or two of work in WebAssembly."""
+
 MAX_CANDIDATES: Final = 20_000
 """Most actions of all loaded atlases together: one resolve must fit the ids of one block and the buffer."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cra_wasm.atlas import findings
 from cra_wasm.atlas.loader import load_atlas
 from cra_wasm.errors import InvalidInput, NotFound
 from cra_wasm.model import parse
@@ -127,6 +128,26 @@ def test_a_member_that_stands_twice_is_found_in_linear_time() -> None:
 
 
 # What the fields say of each other
+
+
+def test_more_patterns_than_can_be_matched_in_a_moment_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(findings, "MAX_PATTERN_CHECKS", 13)
+    members: dict[str, Any] = {
+        "actions": [action("a.b"), action("a.c")],
+        "policies": [
+            policy("everything", "allow"),
+            policy("two", "deny", actions=["a.*", "*.c"]),
+            policy("scope", "scope", parameters={"actions": ["*.b"]}),
+            policy("exact", "allow", actions=["a.b"]),
+        ],
+        "context_blocks": [block("info", inject_when=["*"])],
+    }
+    load(**members)  # 6 stars over 2 actions, and one look-up: 13
+    members["policies"].append(policy("one-more", "allow"))
+    details = refused(manifest(**members))
+    assert [(one["pointer"], one["code"]) for one in details["findings"]] == [
+        ("/policies", "too_many_patterns")
+    ]
 
 
 def test_all_contradictions_come_at_once_with_their_pointers() -> None:
