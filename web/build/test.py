@@ -2,8 +2,10 @@
 
     test.py [PLACE...]     only the places whose name contains one of the words
 
-Each place writes a log to .build/logs and its reports to .build/reports. A place that ends badly without
-naming a failed test, or in which nothing passed, counts as one failure: what did not run cannot look green.
+CPython's places run two at a time: each keeps one core busy. Those with browsers and workers run alone, for
+they wait for what must not be slow. Each place writes a log to .build/logs and its reports to .build/reports.
+One that ends badly without naming a failed test, or in which nothing passed, counts as one failure: what did
+not run cannot look green.
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -54,6 +58,7 @@ class Place:
     command: Sequence[str | Path]
     count: Callable[[Place, str], Count]
     folder: Path = ROOT
+    alone: bool = True
     prepare: Callable[[], None] = field(default=lambda: None)
 
     @property
@@ -65,6 +70,7 @@ def pytest_place(
     name: str, arguments: Sequence[str], binaries: Path = BIN, prepare: Callable[[], None] = lambda: None
 ) -> Place:
     place = Place(name=name, command=[], count=count_junit, prepare=prepare)
+    place.alone = not name.startswith("CPython")
     report = REPORTS / f"{place.slug}.xml"
     # pytest itself and not `python -m pytest`, which would put the checkout on sys.path.
     place.command = [binaries / "pytest", "--installed", "-q", f"--junitxml={report}", *arguments]
@@ -127,6 +133,15 @@ def count_checks(place: Place, log: str) -> Count:
     return Count(int(counted[1]), int(counted[2])) if counted else Count()
 
 
+def run_places(places: Sequence[Place]) -> list[Count]:
+    """Run them in order, neighbours that need not be alone two at a time."""
+    counts: list[Count] = []
+    for alone, group in groupby(places, key=lambda place: place.alone):
+        with ThreadPoolExecutor(1 if alone else 2) as pool:
+            counts += pool.map(run_place, list(group))
+    return counts
+
+
 def run_place(place: Place) -> Count:
     print(f"== {place.name}", flush=True)
     place.prepare()
@@ -141,7 +156,7 @@ def run_place(place: Place) -> Count:
                 exit_code = process.wait(PROGRESS_SECONDS)
                 break
             except subprocess.TimeoutExpired:
-                print(f"   {time.monotonic() - started:.0f} s ...", flush=True)
+                print(f"   {place.name}: {time.monotonic() - started:.0f} s ...", flush=True)
     text = log.read_text(errors="replace")
     count = place.count(place, text)
     if count.failed == 0 and (exit_code != 0 or count.passed == 0):
@@ -149,7 +164,7 @@ def run_place(place: Place) -> Count:
     if count.failed:
         print("\n".join(line[:300] for line in text.splitlines()[-60:]))
         print(f"   exit {exit_code}; the whole log: {log.relative_to(ROOT)}")
-    print(f"   {count} in {time.monotonic() - started:.0f} s", flush=True)
+    print(f"   {place.name}: {count} in {time.monotonic() - started:.0f} s", flush=True)
     return count
 
 
@@ -163,8 +178,7 @@ def main(words: Sequence[str]) -> int:
         return 2
     total = Count()
     summary = []
-    for place in places:
-        count = run_place(place)
+    for place, count in zip(places, run_places(places), strict=True):
         total.add(count)
         summary.append(f"  {place.name:<30} {count}")
     missing = [version for version in SUPPORTED if version not in find_interpreters()]
