@@ -94,8 +94,10 @@ class Planner:
         else:
             texts = self._context_texts(options.context or {})
             hints = self._known_hints.intersection(options.context_hints)  # others make no plan of their own
-            wanted = options.required_capabilities
-            key = (agent_kind, risk_tier, self._seen(texts), wanted, hints, options.atlas_ids)
+            wanted = frozenset(options.required_capabilities)
+            chosen = None if options.atlas_ids is None else frozenset(options.atlas_ids)
+            # Sets: neither the order of names nor saying one twice changes an answer or makes another plan.
+            key = (agent_kind, risk_tier, self._seen(texts), wanted, hints, chosen)
         plan = self.plans.get(key)
         if plan is not None and plan.holds_at(wall_ns):
             return plan

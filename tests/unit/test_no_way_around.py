@@ -131,6 +131,17 @@ def test_an_agent_cannot_choose_how_many_plans_are_kept() -> None:
     assert len(agent.resolver._planner.plans) == plans
 
 
+def test_names_in_another_order_or_said_twice_make_no_other_plan() -> None:
+    made = atlas(ALLOW)
+    made["capabilities"] = [{"capability_id": name, "name": name, "actions": ["t.a"]} for name in "ab"]
+    agent = Agent(made)
+    agent.resolve(required_capabilities=["a", "b"], atlas_ids=[made["atlas_id"]])
+    plans = len(agent.resolver._planner.plans)
+    for names in (["b", "a"], ["a", "b", "a"], ["b", "b", "a"]):
+        agent.resolve(required_capabilities=names, atlas_ids=[made["atlas_id"]] * 2)
+    assert len(agent.resolver._planner.plans) == plans
+
+
 def test_no_id_that_was_never_given_counts_as_expired() -> None:
     agent = Agent(atlas(ALLOW))
     with pytest.raises(LookupError) as caught:
