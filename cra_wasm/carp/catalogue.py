@@ -91,8 +91,9 @@ class CompiledAtlas:
             capability.capability_id: frozenset(capability.actions) for capability in atlas.capabilities
         }
         action_ids = [action.action_id for action in atlas.actions]
+        known = frozenset(action_ids)
         self.policies = by_priority(
-            CompiledPolicy(atlas.atlas_id, policy, action_ids) for policy in atlas.policies
+            CompiledPolicy(atlas.atlas_id, policy, known) for policy in atlas.policies
         )
         self.policies_by_id = {compiled.policy.policy_id: compiled.policy for compiled in self.policies}
         governing = governing_of(self.policies, action_ids)

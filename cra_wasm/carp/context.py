@@ -42,9 +42,8 @@ class CompiledBlock:
         self.block = block
         self.conditions = CompiledConditions(block.conditions) if block.conditions else None
         self.injects: Matcher | None = compile_globs(block.inject_when) if block.inject_when else None
-        self.phrases = tuple(
-            phrase for phrase in (tuple(words_of(text)) for text in block.keywords) if phrase
-        )
+        spoken = dict.fromkeys(tuple(words_of(text)) for text in block.keywords)
+        self.phrases = tuple(phrase for phrase in spoken if phrase)
         self.part = ContextBlock(
             block_id=block.context_id,
             source=atlas_id,
@@ -134,13 +133,15 @@ class ContextSelector:
             found.update(self._matching_phrases(words))
         return frozenset(found)
 
-    def _matching_phrases(self, words: list[str]) -> list[int]:
+    def _matching_phrases(self, words: list[str]) -> set[int]:
         """Look up what begins at each word of the goal: its length counts, not that of the atlas."""
-        found: list[int] = []
+        matched: dict[str, list[int]] = {}  # each phrase once, however often the goal says it
         for place, word in enumerate(words):
             for length, phrases in self._phrases.get(word, _NO_PHRASES).items():
-                found.extend(phrases.get(" ".join(words[place : place + length]), ()))
-        return found
+                phrase = " ".join(words[place : place + length])
+                if phrase in phrases:
+                    matched[phrase] = phrases[phrase]
+        return {index for indexes in matched.values() for index in indexes}
 
     def _select(self, indexes: frozenset[int]) -> SelectedContext:
         known = self._by_blocks.get(indexes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,7 +57,7 @@ class CompiledPolicy:
 
     __slots__ = ("_covered", "_scope_capabilities", "conditions", "constraint", "limit", "policy", "selected")
 
-    def __init__(self, atlas_id: str, policy: Policy, action_ids: Collection[str]) -> None:
+    def __init__(self, atlas_id: str, policy: Policy, action_ids: frozenset[str]) -> None:
         self.policy = policy
         self.conditions = CompiledConditions(policy.conditions) if policy.conditions else None
         self.limit = limit_of_policy(atlas_id, policy) if policy.type in ("rate_limit", "budget") else None

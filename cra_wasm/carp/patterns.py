@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 Matcher: TypeAlias = Callable[[str], bool]
@@ -41,16 +41,17 @@ def compile_globs(patterns: Iterable[str] | None) -> Matcher:
     return lambda text: any(matches(text) for matches in matchers)
 
 
-def select_matching(patterns: Iterable[str] | None, texts: Collection[str]) -> frozenset[str]:
-    """Return those of `texts` that any pattern matches; None matches everything.
+def select_matching(patterns: Iterable[str] | None, texts: frozenset[str]) -> frozenset[str]:
+    """Return those of `texts` that any pattern matches; None and `*` match everything: then `texts` itself.
 
     For many texts at once: a pattern without a star is a look-up, one with stars a pass over the texts.
     """
-    if patterns is None:
-        return frozenset(texts)
+    distinct = ("*",) if patterns is None else tuple(dict.fromkeys(patterns))
+    if "*" in distinct:
+        return texts
     exact: set[str] = set()
     found: set[str] = set()
-    for pattern in patterns:
+    for pattern in distinct:
         first, star, last = pattern.partition("*")
         if not star:
             exact.add(pattern)

@@ -20,6 +20,8 @@ RESOLUTIONS_IN_ALL: Final = 65_536
 _FORGET_AT_ONCE: Final = RESOLUTIONS_IN_ALL // 16
 ENDED_SESSIONS_KNOWN: Final = 1024
 _NS_PER_MS: Final = 1_000_000
+MAX_ERROR_CHARS: Final = 1000
+"""Of an error's message and of its pointer, in error.occurred."""
 
 
 class Sessions:
@@ -179,10 +181,9 @@ class Sessions:
         to record must not hide it. A resolver that drops counts it and tells of the gap.
         """
         session = self._running.get(session_id) if isinstance(session_id, str) else None
-        message = error.message.encode("utf-8", "replace").decode()  # it may quote what is no text
-        payload: dict[str, Json] = {"code": error.code, "message": message}
+        payload: dict[str, Json] = {"code": error.code, "message": _told(error.message)}
         if "pointer" in error.details:
-            payload["pointer"] = error.details["pointer"]
+            payload["pointer"] = _told(str(error.details["pointer"]))
         try:
             if session is None:
                 session = self._runtime_session(planner)
@@ -225,3 +226,11 @@ class Sessions:
         session, self._runtime = self._runtime, None
         self._running[session.session_id] = session
         self.end(session.session_id, "completed")
+
+
+def _told(text: str) -> str:
+    """Return a text of an error as the trace holds it: cut, as it may quote all that a caller gave.
+
+    It may also quote what is no text.
+    """
+    return text[:MAX_ERROR_CHARS].encode("utf-8", "replace").decode()

@@ -201,6 +201,13 @@ def test_the_caches_are_bounded_and_dropping_them_changes_no_answer(monkeypatch:
                 assert len(selector._by_blocks) <= 4
 
 
+def test_a_phrase_counts_once_however_often_a_goal_says_it_and_a_block_spells_it() -> None:
+    blocks = [block(f"b{n}", keywords=["a a", "A a", "a, a"]) for n in range(3)]
+    selector = plan_with(planner_of(manifest(context_blocks=blocks))).selector
+    assert sorted(selector._matching_phrases(["a"] * 5000)) == [0, 1, 2]
+    assert len(selector.select("a " * 5000).blocks) == 3
+
+
 WORDS = st.sampled_from(["refund", "Policy", "order", "re", "fund"])
 GLUE = st.sampled_from([" ", "-", ", ", "\n"])
 TEXTS = st.lists(st.tuples(WORDS, GLUE), min_size=1, max_size=5).map(

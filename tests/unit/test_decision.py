@@ -50,7 +50,7 @@ def verdict(
 ) -> Verdict:
     """Decide with every limit full, unless told which are."""
     atlas = load(policies=policies, capabilities=[{"capability_id": "orders", "name": "Orders"}])
-    ids = [subject.action_id]
+    ids = frozenset([subject.action_id])
     compiled = by_priority(CompiledPolicy(atlas.atlas_id, one, ids) for one in atlas.policies)
     governed = replace(subject, governing=governing_of(compiled, ids)[subject.action_id])
     facts = Facts(agent_id="bot-1", risk_tier=tier, wall_ns=0)

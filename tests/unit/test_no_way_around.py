@@ -147,3 +147,19 @@ def test_no_id_that_was_never_given_counts_as_expired() -> None:
     with pytest.raises(LookupError) as caught:
         agent.resolver.execute(agent.session_id, "00000000-0000-0000-0000-000000000000", "t.a", {})
     assert caught.value.code == "resolution_not_found"  # type: ignore[attr-defined]
+
+
+def test_an_agent_cannot_make_its_trace_unverifiable_by_what_it_is_refused_for() -> None:
+    agent = Agent(atlas(ALLOW))
+    key = "k" * 1_000_001
+    with pytest.raises(ValueError):
+        agent.resolve(context={key: 2**60})
+    with pytest.raises(ValueError):
+        resolution_id = agent.resolve().resolution_id
+        agent.resolver.execute(agent.session_id, resolution_id, "t.a", {key: float("nan")})
+    with pytest.raises(ValueError):
+        agent.resolver.emit(agent.session_id, "app.note", {key: 2**60})
+    assert agent.resolver.verify_chain(agent.session_id).valid
+    told = [one for one in agent.resolver.get_trace(agent.session_id) if one.event_type == "error.occurred"]
+    assert len(told) == 3
+    assert all(len(one.payload_json) < 5_000 for one in told)
