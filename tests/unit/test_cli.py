@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from cra_wasm import __version__, cli
+from cra_wasm import __version__
 from cra_wasm.cli import main
+from cra_wasm.commands import serve, verify
 
 GOAL = "please refund me, naïvely 😀"
 
@@ -270,7 +271,7 @@ def test_a_verification_that_was_interrupted_is_neither_yes_nor_no(
     def interrupted(path: Path) -> None:
         raise error
 
-    monkeypatch.setattr(cli, "verify_file", interrupted)
+    monkeypatch.setattr(verify, "verify_file", interrupted)
     assert main(["verify", str(trace)]) == 2
 
 
@@ -306,6 +307,6 @@ def test_an_interrupt_is_how_serving_ends(
         def serve_forever(self) -> None:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "serve_directory", lambda *_, **__: Server())
+    monkeypatch.setattr(serve, "serve_directory", lambda *_, **__: Server())
     assert main(["serve", "--dir", str(tmp_path), "--json"]) == 0
     assert printed(capsys) == {"url": "http://127.0.0.1:8420/"}
