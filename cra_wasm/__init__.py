@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .trace.buffer import TraceRingBuffer as TraceRingBuffer
     from .trace.processor import TraceProcessor as TraceProcessor
     from .trace.raw import RawEvent as RawEvent
-    from .trace.verify import VerifyResult as VerifyResult
+    from .trace.verdict import VerifyResult as VerifyResult
     from .trace.verify import verify_file as verify_file
 
 __version__ = "0.1.0"
@@ -62,7 +62,7 @@ _HOME = {
     "TraceEvent": "model.event",
     "TraceProcessor": "trace.processor",
     "TraceRingBuffer": "trace.buffer",
-    "VerifyResult": "trace.verify",
+    "VerifyResult": "trace.verdict",
     "verify_file": "trace.verify",
 }
 

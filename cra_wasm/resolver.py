@@ -44,7 +44,8 @@ from .trace.buffer import DEFAULT_CAPACITY, Batch, BufferStats, TraceRingBuffer
 from .trace.processor import ProcessorHandle, TraceProcessor
 from .trace.raw import RawEvent
 from .trace.tracer import DeferredTracer, ImmediateTracer, Tracer
-from .trace.verify import VerifyResult, verify_lines
+from .trace.verdict import VerifyResult
+from .trace.verify import verify_lines
 
 DEFAULT_TTL_SECONDS: Final = 3600
 DEFAULT_SKEW_SECONDS: Final = 300

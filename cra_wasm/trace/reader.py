@@ -17,6 +17,7 @@ from ..model.event import TraceEvent
 from ..model.limits import MAX_JSON_DEPTH, MAX_PAYLOAD_CHARS
 from ..model.nesting import nests_deeper
 from .canonical import MAX_SAFE_INTEGER, canonical_json
+from .formats import EVENT_TYPE, HASH, SEQUENCE, TIMESTAMP, UUID
 
 _REST_CHARS: Final = 4096
 """Room for what stands around a payload: some 600 characters and the event type."""
@@ -30,24 +31,21 @@ A longer one is `bad_field` and is never held as a whole, so that one endless li
 _LINE_DEPTH: Final = MAX_JSON_DEPTH + 1
 """A payload may nest to the limit; its line is one more object around it."""
 
-_UUID: Final = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_HASH: Final = "[0-9a-f]{64}"
-
 # The order of the keys, the absence of white space and of escapes are checked by the shape; what is left is
 # to see that the payload is canonical. The text behind the payload holds no second `"previous_event_hash":`,
 # so there is one way to match and it is found in linear time.
 _LINE: Final = re.compile(
-    rf'\{{"event_hash":"(?P<event_hash>{_HASH})"'
-    rf',"event_id":"(?P<event_id>{_UUID})"'
-    r',"event_type":"(?P<event_type>[a-z]+(?:\.[a-z_]+)+)"'
-    rf',"parent_span_id":(?:null|"(?P<parent_span_id>{_UUID})")'
+    rf'\{{"event_hash":"(?P<event_hash>{HASH})"'
+    rf',"event_id":"(?P<event_id>{UUID})"'
+    rf',"event_type":"(?P<event_type>{EVENT_TYPE})"'
+    rf',"parent_span_id":(?:null|"(?P<parent_span_id>{UUID})")'
     r',"payload":(?P<payload_json>\{.*\})'
-    rf',"previous_event_hash":"(?P<previous_event_hash>{_HASH})"'
-    r',"sequence":(?P<sequence>0|[1-9][0-9]{0,15})'
-    rf',"session_id":"(?P<session_id>{_UUID})"'
-    rf',"span_id":"(?P<span_id>{_UUID})"'
-    r',"timestamp":"(?P<timestamp>[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z)"'
-    rf',"trace_id":"(?P<trace_id>{_UUID})"'
+    rf',"previous_event_hash":"(?P<previous_event_hash>{HASH})"'
+    rf',"sequence":(?P<sequence>{SEQUENCE})'
+    rf',"session_id":"(?P<session_id>{UUID})"'
+    rf',"span_id":"(?P<span_id>{UUID})"'
+    rf',"timestamp":"(?P<timestamp>{TIMESTAMP})"'
+    rf',"trace_id":"(?P<trace_id>{UUID})"'
     r',"trace_version":"(?P<trace_version>1\.0)"\}'
 )
 

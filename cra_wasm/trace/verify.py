@@ -11,90 +11,70 @@ An event of another session, and one that follows session.ended, are `chain_brok
 may be right, but they do not belong to the chain that they stand in. A trace without any event has no
 genesis and is `bad_genesis` at line 0. A missing session.ended is the warning `truncated`: nothing in a
 chain proves that there was no later event, which is why whoever needs that must keep the head elsewhere.
+
+That is the profile `jcs`, the project's own. Traces of other writers are verified by their recipes, which
+stand in `profiles/` and are loaded only when one is asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from os import PathLike, fspath
-from typing import Literal
+from typing import Final
 
-from ..errors import BackendFailure, Json, NotFound
+from ..errors import BackendFailure, InvalidInput, NotFound
 from ..hashing import ALGORITHMS, DEFAULT_ALGORITHM, NewHash, constructor_of
 from ..model.event import GENESIS_HASH, TraceEvent
 from .chain import event_hash, named_algorithm
-from .reader import BadLine, LineError, read_event, read_lines
+from .reader import BadLine, read_event, read_lines
+from .verdict import LineVerifier, VerifyError, VerifyResult
 
-VerifyError = LineError | Literal["bad_genesis", "sequence_gap", "chain_broken", "hash_mismatch"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyResult:
-    """What a verification found.
-
-    `events` counts the events that verified, so it is also `error_at`, the 0-based line of the first bad
-    one, when there is one. `message` says for people what the term in `error` leaves open, mostly nothing.
-    `head` is the hash of the last event that verified, None when there is none. `algorithm` is the chain's
-    hash, None where the first line tells none that is known. `warnings` is empty or ("truncated",), and
-    always empty when there is an error.
-    """
-
-    valid: bool
-    events: int
-    error: VerifyError | None
-    error_at: int | None
-    message: str | None
-    head: str | None
-    algorithm: str | None
-    warnings: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Json]:
-        """Return the fields as the JSON that `cra-wasm verify --json` prints."""
-        return {
-            "valid": self.valid,
-            "events": self.events,
-            "error": self.error,
-            "error_at": self.error_at,
-            "message": self.message,
-            "head": self.head,
-            "algorithm": self.algorithm,
-            "warnings": list(self.warnings),
-        }
+OWN_PROFILE: Final = "jcs"
+ANY_PROFILE: Final = "auto"
+PROFILES: Final = (OWN_PROFILE, "ascii", "offset-time", "whole-event")
+"""The recipes by which traces can be verified, in the order in which `auto` prefers them."""
 
 
-def verify_lines(lines: Iterable[bytes]) -> VerifyResult:
+def verify_lines(lines: Iterable[bytes], profile: str = OWN_PROFILE) -> VerifyResult:
     """Verify a session's trace given line by line, each with its line feed, in the order of the file.
 
     Holds one event at a time, so the memory does not grow with the number of lines. A last line without a
     line feed is torn and so `bad_field`. The first event names the hash (PROTOCOL 3.8).
 
+    Args:
+        profile: one of PROFILES; or "auto", which reads once and answers by the first of them that fits, or
+            else by the one that verified the most events (PROTOCOL 3.10).
+
     Raises:
+        InvalidInput: `unknown_profile`.
         BackendFailure: `hash_unavailable`: the trace is neither valid nor invalid, it cannot be checked here.
         Exception: whatever `lines` raises.
     """
-    chain = _Chain()
-    for line in lines:
-        try:
-            event = read_event(line)
-        except BadLine as bad:
-            return chain.refused(bad.error)
-        error = chain.add(event)
-        if error is not None:
-            return chain.refused(error)
-    return chain.result()
+    if profile == OWN_PROFILE:
+        chain = _Chain()
+        for line in lines:
+            if not chain.take(line):
+                break
+        return chain.result()
+    if profile not in (ANY_PROFILE, *PROFILES):
+        raise InvalidInput(
+            "unknown_profile", f"use one of {ANY_PROFILE}, {', '.join(PROFILES)}", pointer="/profile"
+        )
+    names = PROFILES if profile == ANY_PROFILE else (profile,)
+    return _first_that_fits(lines, [_verifier_of(name) for name in names])
 
 
-def verify_file(path: str | PathLike[str]) -> VerifyResult:
+def verify_file(path: str | PathLike[str], profile: str = OWN_PROFILE) -> VerifyResult:
     """Verify a `.trace.jsonl` file in constant memory; see `verify_lines`.
 
     Raises:
+        InvalidInput: `unknown_profile`.
         NotFound: `trace_not_found`.
         BackendFailure: `trace_unreadable`, `hash_unavailable`.
     """
     try:
         with open(path, "rb") as source:
-            return verify_lines(read_lines(source))
+            return verify_lines(read_lines(source), profile)
     except FileNotFoundError as error:
         raise NotFound(
             "trace_not_found", f"no file `{fspath(path)}`: give the path of a .trace.jsonl file"
@@ -105,6 +85,27 @@ def verify_file(path: str | PathLike[str]) -> VerifyResult:
         ) from error
 
 
+def _verifier_of(profile: str) -> LineVerifier:
+    if profile == OWN_PROFILE:
+        return _Chain()
+    from .profiles.foreign import ForeignChain
+    from .profiles.recipes import RECIPES  # traces of others are rare: not for those that verify their own
+
+    return ForeignChain(RECIPES[profile])
+
+
+def _first_that_fits(lines: Iterable[bytes], verifiers: list[LineVerifier]) -> VerifyResult:
+    """Feed all verifiers in one pass; most refuse the first line of a trace that is not theirs."""
+    fitting = verifiers
+    for line in lines:
+        fitting = [verifier for verifier in fitting if verifier.take(line)]
+        if not fitting:
+            break
+    results = [verifier.result() for verifier in verifiers]
+    # max keeps the first of equals.
+    return max(results, key=lambda result: (result.valid, result.events))
+
+
 class _Chain:
     """What was verified so far. It keeps the last event, and the hash that the first one named."""
 
@@ -113,10 +114,18 @@ class _Chain:
         self._last: TraceEvent | None = None
         self._algorithm: str | None = None
         self._new_hash: NewHash = constructor_of(DEFAULT_ALGORITHM)
+        self._error: VerifyError | None = None
         self._message: str | None = None
 
-    def add(self, event: TraceEvent) -> VerifyError | None:
-        """Take the event that follows, or return what is wrong with it."""
+    def take(self, line: bytes) -> bool:
+        """Check the line that follows; False when it is bad."""
+        try:
+            self._error = self._fault_of(read_event(line))
+        except BadLine as bad:
+            self._error = bad.error
+        return self._error is None
+
+    def _fault_of(self, event: TraceEvent) -> VerifyError | None:
         error = self._first_fault(event) if self._last is None else _link_fault(event, self._last)
         if error is not None:
             return error
@@ -137,25 +146,20 @@ class _Chain:
         self._new_hash = constructor_of(name)
         return None
 
-    def refused(self, error: VerifyError) -> VerifyResult:
-        return self._result(error, ())
-
     def result(self) -> VerifyResult:
-        """Return the verdict on a trace that ends here."""
-        if self._last is None:
-            return self.refused("bad_genesis")
-        return self._result(None, () if self._last.event_type == "session.ended" else ("truncated",))
-
-    def _result(self, error: VerifyError | None, warnings: tuple[str, ...]) -> VerifyResult:
+        """Return the verdict on a trace that ends here; one without events has no genesis."""
+        last = self._last
+        error = "bad_genesis" if self._error is None and last is None else self._error
+        whole = error is not None or (last is not None and last.event_type == "session.ended")
         return VerifyResult(
             valid=error is None,
             events=self._events,
             error=error,
             error_at=None if error is None else self._events,
             message=self._message,
-            head=None if self._last is None else self._last.event_hash,
+            head=None if last is None else last.event_hash,
             algorithm=self._algorithm,
-            warnings=warnings,
+            warnings=() if whole else ("truncated",),
         )
 
 

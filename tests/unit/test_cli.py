@@ -166,6 +166,8 @@ def test_verify_says_yes_with_the_head(trace: Path, capsys: pytest.CaptureFixtur
         "head": head,
         "algorithm": "sha256",
         "warnings": [],
+        "profile": "jcs",
+        "protects_boundaries": True,
     }
     assert main(["verify", str(trace)]) == 0
     assert capsys.readouterr().out == f"valid: {len(events)} events, sha256 head {head}\n"
@@ -228,6 +230,39 @@ def test_a_trace_without_its_end_is_valid_with_a_warning(
     assert capsys.readouterr().out.splitlines()[1].startswith("warning: truncated: ")
 
 
+@pytest.mark.parametrize("name", ["rust-small", "ts-small"])
+def test_a_trace_of_another_writer_is_verified_by_its_profile(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(Path(__file__).parent / "foreign_traces" / f"{name}.trace.jsonl")
+    profile, warnings = {
+        "rust-small": ("offset-time", ["unprotected_boundaries"]),
+        "ts-small": ("whole-event", []),
+    }[name]
+    for asked in ("auto", profile):
+        assert main(["verify", path, "--profile", asked, "--json"]) == 0
+        result = printed(capsys)
+        assert (result["valid"], result["profile"], result["warnings"]) == (True, profile, warnings)
+        assert result["protects_boundaries"] is (not warnings)
+        assert main(["verify", path, "--profile", asked]) == 0
+        first, *rest = capsys.readouterr().out.splitlines()
+        assert first.startswith(f"valid by profile {profile}: ")
+        assert [line.split(":")[1].strip() for line in rest] == warnings
+    assert main(["verify", path]) == 1
+    assert capsys.readouterr().out.startswith("not valid: bad_field at event 0 (line 1): ")
+
+
+def test_auto_names_the_nearest_profile_of_a_trace_that_fits_none(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = tmp_path / "changed.jsonl"
+    changed.write_bytes(trace.read_bytes().replace(b"completed", b"comqleted"))
+    assert main(["verify", str(changed), "--profile", "auto"]) == 1
+    assert capsys.readouterr().out.startswith("not valid by any profile, the nearest is jcs: ")
+    assert main(["verify", str(trace), "--profile", "auto"]) == 0
+    assert capsys.readouterr().out.startswith("valid by profile jcs: ")
+
+
 def test_what_an_atlas_says_cannot_command_the_terminal(
     shop: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -268,7 +303,7 @@ def test_serving_what_is_not_there_is_2(tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_verification_that_was_interrupted_is_neither_yes_nor_no(
     trace: Path, error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(path: Path) -> None:
+    def interrupted(path: Path, profile: str) -> None:
         raise error
 
     monkeypatch.setattr(verify, "verify_file", interrupted)

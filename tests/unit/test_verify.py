@@ -407,6 +407,8 @@ def test_a_whole_chain_is_valid_and_gives_its_head() -> None:
         "head": events[-1].event_hash,
         "algorithm": "sha256",
         "warnings": [],
+        "profile": "jcs",
+        "protects_boundaries": True,
     }
 
 

@@ -128,7 +128,7 @@ test("what was emitted is flushed, read back, verified and exported as one chain
       [[0, "session.started"], [1, "carp.resolution.completed"], [2, "session.ended"]],
     );
     const head = events.at(-1)?.event_hash ?? "";
-    assert.deepEqual(await cra.verify(sessionId), { valid: true, events: 3, error: null, error_at: null, message: null, head, algorithm: "sha256", warnings: [] });
+    assert.deepEqual(await cra.verify(sessionId), { valid: true, events: 3, error: null, error_at: null, message: null, head, algorithm: "sha256", warnings: [], profile: "jcs", protects_boundaries: true });
     assert.deepEqual(await cra.sessions(), [
       { session_id: sessionId, next_sequence: 3, head_hash: head, ended: true, algorithm: "sha256" },
     ]);

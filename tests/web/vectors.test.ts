@@ -23,9 +23,9 @@ for (const { name, algorithm, event, preimage, event_hash } of vectors.events) {
 
 for (const { name, lines, result } of vectors.traces) {
   test(`verdict: ${name}`, async () => {
-    const { message, warnings, ...told } = await verifyTrace([jsonl(lines)]);
+    const { message, warnings, profile, protects_boundaries, ...told } = await verifyTrace([jsonl(lines)]);
     assert.deepEqual(told, result);
     assert.equal(message === null, result.error !== "bad_field");
-    assert.deepEqual(warnings, []);
+    assert.deepEqual([warnings, profile, protects_boundaries], [[], "jcs", true]);
   });
 }

@@ -54,6 +54,8 @@ test("the reference vector hashes to the protocol's value", async () => {
     head: REFERENCE_HASH,
     algorithm: "sha256",
     warnings: ["truncated"],
+    profile: "jcs",
+    protects_boundaries: true,
   });
 });
 
@@ -77,7 +79,7 @@ test("a hash that WebAssembly refuses is an error and no verdict", async () => {
 
 test("a whole chain verifies and tells its head", async () => {
   const { lines, head } = await chain();
-  assert.deepEqual(await verify(lines), { valid: true, events: 4, error: null, error_at: null, message: null, head, algorithm: "sha256", warnings: [] });
+  assert.deepEqual(await verify(lines), { valid: true, events: 4, error: null, error_at: null, message: null, head, algorithm: "sha256", warnings: [], profile: "jcs", protects_boundaries: true });
 });
 
 test("a trace without any event has no genesis", async () => {
@@ -90,6 +92,8 @@ test("a trace without any event has no genesis", async () => {
     head: null,
     algorithm: null,
     warnings: [],
+    profile: "jcs",
+    protects_boundaries: true,
   });
 });
 

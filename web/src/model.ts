@@ -164,6 +164,10 @@ export interface VerifyResult {
   readonly head: string | null;
   readonly algorithm: string | null;
   readonly warnings: readonly string[];
+  /** The recipe by which it was verified. TypeScript knows the project's own; Python verifies those of others too. */
+  readonly profile: "jcs";
+  /** Whether that recipe's hash keeps two different events apart. */
+  readonly protects_boundaries: true;
 }
 
 /** Where a stored session's chain stands. */

@@ -121,6 +121,8 @@ class ChainVerifier {
       head: this.#last?.event_hash ?? null,
       algorithm: this.#algorithm,
       warnings: error === null && this.#last?.event_type !== "session.ended" ? ["truncated"] : [],
+      profile: "jcs",
+      protects_boundaries: true,
     };
   }
 
