@@ -34,6 +34,7 @@ from .runtime.execution import Execution, Running
 from .runtime.execution_checks import ExecuteRequest, ExecutionChecks
 from .runtime.executors import ExecutionFailed, Executor, new_executor, refuse_async, run, run_async
 from .runtime.recorder import Recorder
+from .runtime.redacting import redacted_host_texts, session_redaction
 from .runtime.requests import check_request
 from .runtime.resolving import Resolving
 from .runtime.session import Session
@@ -42,7 +43,7 @@ from .storage.memory import MemoryStorage
 from .timing.timeline import Timeline
 from .trace.buffer import DEFAULT_CAPACITY, Batch, BufferStats, TraceRingBuffer
 from .trace.processor import ProcessorHandle, TraceProcessor
-from .trace.raw import RawEvent
+from .trace.raw import EventTexts, RawEvent
 from .trace.tracer import DeferredTracer, ImmediateTracer, Tracer
 from .trace.verdict import VerifyResult
 from .trace.verify import verify_lines
@@ -548,6 +549,7 @@ class Resolver:
                 self._check_open()
                 return self._approving.decide(
                     approval_id,
+                    planner=self._planner,
                     granted=granted,
                     approver=approver,
                     reason=reason,
@@ -560,7 +562,7 @@ class Resolver:
     # Trace
 
     def emit(self, session_id: str, event_type: str, payload: dict[str, Json]) -> RawEvent | None:
-        """Record an event of the host's own. Its payload is frozen now.
+        """Record an event of the host's own. Its payload is frozen now, and redacted (PROTOCOL 3.9).
 
         None when it was dropped, which happens with `on_full="drop"` only: it has no id and no number.
 
@@ -577,7 +579,11 @@ class Resolver:
                 if self._closed:
                     self._check_open()
                 session = self._sessions.running(session_id)
-                texts = [arguments.check_event(event_type, payload)]
+                texts: EventTexts = [arguments.check_event(event_type, payload)]
+                if self._planner.redactor is not None:
+                    wall_ns, _ = self._recorder.times()
+                    redaction = session_redaction(self._planner, session.agent_id, wall_ns)
+                    texts = redacted_host_texts(texts, redaction, session.hash_algorithm)
             except _TOLD as error:
                 self._tell(session_id, error)
             moment = self._recorder.now()

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from ..errors import InvalidInput, Json
 from ..model.atlas import Atlas
 from ..model.limits import MAX_PATTERN_CHECKS
+from ..model.redaction import UNREDACTABLE, path_of
 
 Finding: TypeAlias = dict[str, Json]
 """{pointer, code, message}."""
@@ -28,6 +29,7 @@ def find_contradictions(atlas: Atlas, check_schema: SchemaCheck) -> list[Finding
         *_duplicates("/context_blocks", "context_id", [block.context_id for block in atlas.context_blocks]),
         *_unknown_names(atlas),
         *_reserved_policy_ids(atlas),
+        *_unredactable(atlas),
         *_too_many_patterns(atlas),
         *_bad_schemas(atlas, check_schema),
     ]
@@ -92,6 +94,19 @@ def _reserved_policy_ids(atlas: Atlas) -> Iterator[Finding]:
             yield _finding(
                 f"/policies/{index}/policy_id", "reserved_id", f"`{policy.policy_id}` is the runtime's own"
             )
+
+
+def _unredactable(atlas: Atlas) -> Iterator[Finding]:
+    for index, policy in enumerate(atlas.policies):
+        for place, pointer in enumerate(policy.parameters.redact or ()):
+            first = path_of(pointer)[:1]
+            if not first or first[0] in UNREDACTABLE:
+                what = f"`{first[0]}`" if first else "a whole payload"
+                yield _finding(
+                    f"/policies/{index}/parameters/redact/{place}",
+                    "unredactable",
+                    f"{what} cannot be taken out: verification and replay need it",
+                )
 
 
 def _too_many_patterns(atlas: Atlas) -> Iterator[Finding]:

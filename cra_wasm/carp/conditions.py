@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ..errors import Json
-from ..model.atlas import Conditions
+from ..model.atlas import RISK_TIERS, Conditions
 from .patterns import Matcher, compile_glob, compile_globs
 from .time_window import Answer, window_answer
 
@@ -73,6 +73,15 @@ class CompiledConditions:
             facts.holds_until_wall_ns = until
         return truth
 
+    def may_hold_for_request(self, facts: Facts) -> bool:
+        """Whether they could hold for something in a request, of whose actions nothing is known.
+
+        An action's tier is its own or the request's, whichever is higher; its capabilities can be any.
+        """
+        if self._tiers is not None and self._tiers.isdisjoint(_tiers_from(facts.risk_tier)):
+            return False
+        return self._ask(facts)[0] is not False
+
     def window_ends_ns(self, facts: Facts) -> int | None:
         """Return up to when the answer of the time window holds; None without a window."""
         return self._window(facts)[1] if self.has_window else None
@@ -111,6 +120,10 @@ class CompiledConditions:
             assert window is not None
             known = facts.windows[self] = window_answer(window, facts.wall_ns)
         return known
+
+
+def _tiers_from(tier: str) -> tuple[str, ...]:
+    return RISK_TIERS[RISK_TIERS.index(tier) :]
 
 
 def context_text(value: Json) -> str | None:

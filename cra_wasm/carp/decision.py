@@ -92,7 +92,9 @@ def _constraint_of(policy: Policy) -> tuple[str, dict[str, Json]] | None:
         return "time_window", window.model_dump(mode="json", exclude_none=True)
     if policy.type in ("allow", "deny"):
         return None
-    parameters = policy.parameters.model_dump(mode="json", exclude_none=True)
+    parameters = policy.parameters.model_dump(
+        mode="json", exclude_none=True, exclude={"redact", "redact_hash"}
+    )
     return policy.type, {"allowed": parameters} if policy.type == "scope" else parameters
 
 

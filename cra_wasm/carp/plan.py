@@ -27,6 +27,7 @@ from .constraints import find_constraints
 from .context import ContextSelector
 from .decision import REASON_APPROVAL, Verdict, decide
 from .limits import Ledger, Limit
+from .redaction import Redaction
 
 _VARIANTS_KEPT: Final = 64
 _NONE: Final[frozenset[str]] = frozenset()
@@ -53,7 +54,8 @@ class Plan:
     """The compiled answer for one key.
 
     It holds for wall times from `valid_from_ns` to before `valid_until_ns`, which is None without time
-    windows: then it holds for ever. `usual` is the answer while no account is full.
+    windows: then it holds for ever. `usual` is the answer while no account is full. `redaction` is what is
+    taken out of its requests' events.
     """
 
     __slots__ = (
@@ -64,6 +66,7 @@ class Plan:
         "candidates",
         "facts",
         "limits",
+        "redaction",
         "selector",
         "ttl_seconds",
         "usual",
@@ -115,7 +118,14 @@ class Plan:
             default=None,
         )
         self.valid_from_ns = facts.wall_ns
+        self.redaction: Redaction | None = None
         self.usual = self.variant(self._never_fit)
+
+    def redact(self, redaction: Redaction | None, until_ns: int | None) -> None:
+        """Have what its policies take out of events taken out; no longer than that holds is the plan kept."""
+        self.redaction = redaction
+        ends = [one for one in (self.valid_until_ns, until_ns) if one is not None]
+        self.valid_until_ns = min(ends, default=None)
 
     def _ask_all_windows(self) -> None:
         """Ask each window that bears on a candidate, so that a resolution ends with the first of them.

@@ -11,6 +11,7 @@ from .catalogue import Catalogue, CompiledAtlas
 from .conditions import Facts, context_text
 from .patterns import Matcher, compile_glob
 from .plan import Plan
+from .redaction import redactor_of
 
 PLANS_KEPT: Final = 256
 """Then the oldest half goes. A plan is a function of its key: dropping one changes no answer."""
@@ -48,6 +49,9 @@ class Planner:
             for compiled in catalogue.atlases.values()
             for one in compiled.blocks
             for hint in (one.block.context_id, *one.block.keywords)
+        )
+        self.redactor = redactor_of(
+            policy for compiled in catalogue.atlases.values() for policy in compiled.policies
         )
         self._agent_kinds: dict[tuple[bool, ...], int] = {}
         self._next_agent_kind = 0
@@ -101,13 +105,16 @@ class Planner:
         plan = self.plans.get(key)
         if plan is not None and plan.holds_at(wall_ns):
             return plan
+        facts = Facts(agent_id=agent_id, risk_tier=risk_tier, context=texts, wall_ns=wall_ns)
         plan = Plan(
             self.catalogue.chosen(options.atlas_ids),
-            Facts(agent_id=agent_id, risk_tier=risk_tier, context=texts, wall_ns=wall_ns),
+            facts,
             options.required_capabilities,
             hints,
             self._ttl_seconds,
         )
+        if self.redactor is not None:
+            plan.redact(*self.redactor.of_request(facts))
         self._keep(key, plan)
         return plan
 

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from ..errors import Json
+from .redaction import MAX_REDACTIONS
 
 MAX_LIST: Final = 10_000
 """Most entries of any list in an atlas."""
@@ -177,6 +178,9 @@ class ContextBlock(Strict):
 class PolicyParameters(Strict):
     """The parameters of all policy types; `Policy` checks which belong to which type.
 
+    `redact` points at members that are taken out of events' payloads, whatever the type (PROTOCOL 3.9);
+    `redact_hash` leaves the hash of each in its place.
+
     `cost` is what each call costs; `cost_parameter` points into the call's parameters instead. A budget's
     `scope` says whose calls are counted together.
     """
@@ -192,8 +196,11 @@ class PolicyParameters(Strict):
     capabilities: tuple[CapabilityId, ...] | None = None
     expires_in_seconds: Annotated[int, Field(ge=1, le=604_800)] | None = None
     uses: Annotated[int, Field(ge=1, le=1000)] | None = None
+    redact: Annotated[tuple[JsonPointer, ...], Field(max_length=MAX_REDACTIONS)] | None = None
+    redact_hash: bool | None = None
 
 
+_OF_ANY_TYPE: Final = frozenset({"redact", "redact_hash"})
 _PARAMETERS_OF: Final[dict[str, frozenset[str]]] = {
     "allow": frozenset({"reason"}),
     "deny": frozenset({"reason"}),
@@ -221,11 +228,13 @@ class Policy(Strict):
     @model_validator(mode="after")
     def _parameters_fit_the_type(self) -> Policy:
         given = self.parameters.model_fields_set
-        foreign = sorted(given - _PARAMETERS_OF[self.type])
+        foreign = sorted(given - _PARAMETERS_OF[self.type] - _OF_ANY_TYPE)
         if foreign:
             raise ValueError(f"a {self.type} policy has no parameter `{foreign[0]}`")
         # A null sets no limit: it is as good as absent where one is needed.
         given = {name for name in given if getattr(self.parameters, name) is not None}
+        if "redact_hash" in given and "redact" not in given:
+            raise ValueError("`redact_hash` says how to redact: it needs `redact`")
         if self.type == "rate_limit" and not {"max_calls", "window_seconds"} <= given:
             raise ValueError("a rate_limit policy needs `max_calls` and `window_seconds`")
         if self.type == "budget":

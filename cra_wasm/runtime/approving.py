@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from ..carp.approvals import Approval, Approvals, check_decision
+from ..carp.planner import Planner
 from ..errors import Json
 from ..model.ids import parse_uuid
 from ..model.timestamps import timestamp_text
 from ..trace.canonical import canonical_json
 from .arguments import check_text
 from .recorder import Recorder
+from .redacting import redacted_texts, session_redaction
 from .sessions import Sessions
 
 _NS: Final = 1_000_000_000
@@ -28,13 +30,14 @@ class Approving:
         self,
         approval_id: str,
         *,
+        planner: Planner,
         granted: bool,
         approver: str,
         reason: str,
         expires_in_seconds: int | None,
         uses: int | None,
     ) -> Approval:
-        """Record the decision, then let it count.
+        """Record the decision, then let it count. `planner` says what of it is redacted.
 
         Raises:
             InvalidInput: `invalid_id`, and as `check_decision`.
@@ -63,7 +66,8 @@ class Approving:
         if granted:
             payload |= {"expires_at": expires_at, "uses": uses_left}
         event_type = "approval.granted" if granted else "approval.refused"
-        texts = [(event_type, canonical_json(payload))]
+        redaction = session_redaction(planner, session.agent_id, moment.wall_ns)
+        texts = redacted_texts([(event_type, canonical_json(payload))], redaction, session.hash_algorithm)
         self._recorder.record(session, moment, texts, trace_id=session.trace_id)
         approval.approver = approver
         approval.reason = reason

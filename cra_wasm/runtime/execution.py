@@ -18,6 +18,7 @@ from ..carp.limits import Ledger
 from ..errors import InvalidInput, Json
 from ..model.ids import uuid_text
 from ..model.limits import MAX_PAYLOAD_CHARS
+from ..model.redaction import REDACTED
 from ..model.resolution import REQUEST_ID_OFFSET, ExecuteResponse, ExecuteStatus
 from ..model.timestamps import timestamp_text
 from ..trace.canonical import canonical_json
@@ -35,6 +36,7 @@ from .execution_checks import (
 )
 from .executors import Executor
 from .recorder import Moment, Recorder
+from .redacting import redacted_texts
 from .session import KeyedCall, Remembered, Session
 
 MAX_ERROR_MESSAGE_CHARS: Final = 500
@@ -147,7 +149,7 @@ class Execution:
 
     def _approve(self, session: Session, call: HashedCall, moment: Moment, found: Cleared) -> Running:
         request = call.request
-        texts = self._opening(session, call, moment)
+        texts = self._opening(session, call, moment, found.remembered)
         texts.append(
             _text("action.approved", {"action_id": request.action_id, "resolution_id": request.resolution_id})
         )
@@ -196,7 +198,7 @@ class Execution:
             details["retry_after_ms"] = found.retry_after_ms
         violated = {"policy_id": verdict.policy_id, "violation_type": verdict.reason, "details": details}
         denied = {"action_id": action_id, "reason": verdict.reason, "policy_id": verdict.policy_id}
-        texts = self._opening(session, call, moment)
+        texts = self._opening(session, call, moment, found.remembered)
         texts += [_text("policy.violated", violated), _text("action.denied", denied)]
         self._recorder.record(session, moment, texts, trace_id=found.remembered.resolution.base_id)
         error = {
@@ -215,7 +217,7 @@ class Execution:
         self, session: Session, call: HashedCall, moment: Moment, found: NeedsApproval
     ) -> ExecuteResponse:
         approval = found.approval
-        texts = self._opening(session, call, moment)
+        texts = self._opening(session, call, moment, found.remembered)
         if approval is None:
             self._approvals.check_room(session.session_id, moment.elapsed_ns)
             approval = self._new_approval(session, call, moment, found)
@@ -256,29 +258,35 @@ class Execution:
             default_uses=(parameters and parameters.uses) or 1,
         )
 
-    def _opening(self, session: Session, call: HashedCall, moment: Moment) -> Texts:
+    def _opening(self, session: Session, call: HashedCall, moment: Moment, remembered: Remembered) -> Texts:
         """Return the two events that each recorded execute begins with."""
         request = call.request
-        received = {
+        received: dict[str, Json] = {
             "goal": session.goal if request.goal is None else request.goal,
             "operation": "execute",
             "request_id": uuid_text(_request_id(call, moment)),
             "resolution_id": request.resolution_id,
         }
+        if request.goal is None and session.goal_is_redacted:
+            received[REDACTED] = ["/goal"]
         requested = {
             "action_id": request.action_id,
             "parameters_hash": call.parameters_hash,
             "resolution_id": request.resolution_id,
         }
-        return [_text("carp.request.received", received), _text("action.requested", requested)]
+        told = redacted_texts(
+            [_text("carp.request.received", received)], remembered.plan.redaction, session.hash_algorithm
+        )
+        return [*told, _text("action.requested", requested)]
 
     def _end(self, running: Running, moment: Moment, event_type: str, payload: dict[str, Json]) -> None:
         running.session.calls_running -= 1
+        redaction, algorithm = running.remembered.plan.redaction, running.session.hash_algorithm
         record = partial(
             self._recorder.record,
             running.session,
             moment,
-            [_text(event_type, payload)],
+            redacted_texts([_text(event_type, payload)], redaction, algorithm),
             trace_id=running.remembered.resolution.base_id,
             parent_span_id=running.request_span_id,
             reserved=OUTCOME_WEIGHT,

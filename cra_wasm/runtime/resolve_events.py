@@ -9,16 +9,21 @@ from ..carp.plan import Variant
 from ..carp.planner import ResolveOptions
 from ..errors import InvalidInput, Json
 from ..model.atlas import RISK_TIERS
-from ..model.limits import MAX_PAYLOAD_CHARS
+from ..model.limits import MAX_GOAL_CHARS, MAX_PAYLOAD_CHARS
 from ..model.resolution import Resolution
 from ..trace.canonical import canonical_json
 from ..trace.raw import EventTexts
+
+RECEIVED: Final = "carp.request.received"
 
 ReceivedParts: TypeAlias = tuple[str, str]
 """The canonical payload of carp.request.received without its goal and request_id: before, and after."""
 
 ResolveArgument: TypeAlias = tuple[Resolution, str, ReceivedParts]
 """What expand_resolve needs: the resolution, the goal, the parts."""
+
+_GOAL_ROOM: Final = 6 * MAX_GOAL_CHARS + 200
+"""Most that the goal takes, each character of it escaped, and the request_id and operation beside it."""
 
 PLAIN_PARTS: Final = {tier: ("{", f',"risk_tier":"{tier}"}}') for tier in RISK_TIERS}
 """The parts of a call without options."""
@@ -29,7 +34,7 @@ def received_parts(risk_tier: str, options: ResolveOptions) -> ReceivedParts:
 
     Raises:
         InvalidInput: `not_canonical` when the context is not I-JSON, `invalid_context` when it is longer than
-            1,000,000 characters.
+            1,000,000 characters, less the room that the payload's other members may take.
     """
     before: dict[str, Json] = {}
     if options.atlas_ids is not None:
@@ -43,26 +48,35 @@ def received_parts(risk_tier: str, options: ResolveOptions) -> ReceivedParts:
         wanted = canonical_json(list(options.required_capabilities))
         after = f',"required_capabilities":{wanted}{after}'
     text = canonical_json(before)
-    if len(text) > MAX_PAYLOAD_CHARS:
+    most = MAX_PAYLOAD_CHARS - len(after) - _GOAL_ROOM
+    if len(text) > most:
+        # Counted whole, since a verifier refuses the event when the whole of it is longer.
         raise InvalidInput(
-            "invalid_context", f"is longer than {MAX_PAYLOAD_CHARS} characters", pointer="/context"
+            "invalid_context",
+            f"is longer than the {most} characters that its event has room for",
+            pointer="/context",
         )
     return (text[:-1] + "," if before else "{", after)
 
 
+def received_json(resolution: Resolution, goal: str, parts: ReceivedParts) -> str:
+    """Return the canonical payload of carp.request.received."""
+    before, after = parts
+    return (
+        f'{before}"goal":{encode_basestring(goal)},"operation":"resolve",'
+        f'"request_id":"{resolution.request_id}"{after}'
+    )
+
+
 def expand_resolve(argument: ResolveArgument) -> EventTexts:
     """Return (event_type, canonical payload) of each event of one resolve."""
-    resolution, goal, (before, after) = argument
+    resolution = argument[0]
     variant = cast(Variant, resolution.outcome)
     request_id = resolution.request_id
     injected = resolution.selected.events
     completed, completed_on = variant.completed_before_ids
     return [
-        (
-            "carp.request.received",
-            f'{before}"goal":{encode_basestring(goal)},"operation":"resolve",'
-            f'"request_id":"{request_id}"{after}',
-        ),
+        (RECEIVED, received_json(*argument)),
         *variant.policy_events,
         *injected,
         (

@@ -13,6 +13,7 @@ from ..errors import BufferFull, InvalidInput
 from ..model.resolution import Resolution
 from ..trace.raw import LIGHT_CHARS, MAX_EVENTS_PER_RECORD, RawEvent, text_weight
 from .recorder import Recorder
+from .redacting import redact_resolve
 from .resolve_events import PLAIN_PARTS, expand_resolve, received_parts
 from .session import Session, UnrecordedResolution
 from .sessions import Sessions
@@ -41,7 +42,8 @@ class Resolving:
         """Decide for checked arguments, record it, and remember the resolution.
 
         Raises:
-            InvalidInput: `not_canonical`, `invalid_context`; `too_many_actions` with too many context blocks.
+            InvalidInput: `not_canonical`, `invalid_context`, `invalid_payload` for what has no place in an
+                event; `too_many_actions` with too many context blocks.
             NotFound: `atlas_not_found` or `capability_not_found`.
             BufferFull, BackendFailure: nothing was recorded, numbered or remembered. A resolver that drops
                 remembers an UnrecordedResolution instead of raising BufferFull.
@@ -84,6 +86,8 @@ class Resolving:
             0 if options is None and len(goal) < LIGHT_CHARS else text_weight(goal, *parts),
             session.hash_algorithm,
         )
+        if plan.redaction is not None:
+            redact_resolve(raw, plan.redaction, session.hash_algorithm)
         try:
             self._tracer.record(raw)
             session.next_sequence += count

@@ -86,6 +86,7 @@ class Session:
         "calls_running",
         "forgotten_before_id",
         "goal",
+        "goal_is_redacted",
         "hash_algorithm",
         "keyed_calls",
         "last_active_ns",
@@ -112,10 +113,13 @@ class Session:
         elapsed_ns: int,
         planner: Planner,
         hash_algorithm: str,
+        goal_is_redacted: bool = False,
     ) -> None:
         self.session_id = session_id
         self.agent_id = agent_id
         self.goal = goal
+        self.goal_is_redacted = goal_is_redacted
+        """Then `goal` is the mark that session.started has: the original is kept nowhere."""
         self.trace_id = trace_id
         self.root_span_id = root_span_id
         self.started_elapsed_ns = elapsed_ns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from typing import Final
 
@@ -9,11 +10,13 @@ from ..carp.planner import Planner
 from ..errors import BufferFull, CRAError, InvalidState, Json, NotFound
 from ..hashing import DEFAULT_ALGORITHM
 from ..model.ids import parse_uuid, uuid_text
+from ..model.redaction import REDACTED
 from ..model.resolution import Resolution
 from ..trace.canonical import canonical_json
 from ..trace.raw import FIRST_EVENT_OFFSET, RawEvent, as_given, own_text_weight
 from .arguments import RUNTIME_AGENT_ID
 from .recorder import GAP_WEIGHT, Moment, Recorder
+from .redacting import redacted_texts, session_redaction
 from .session import RESOLUTIONS_PER_SESSION, Session
 
 RESOLUTIONS_IN_ALL: Final = 65_536
@@ -65,7 +68,9 @@ class Sessions:
         }
         if hash_algorithm != DEFAULT_ALGORITHM:
             payload["hash_algorithm"] = hash_algorithm
-        texts = [("session.started", canonical_json(payload))]
+        redaction = session_redaction(planner, agent_id, moment.wall_ns)
+        texts = redacted_texts([("session.started", canonical_json(payload))], redaction, hash_algorithm)
+        started = payload if redaction is None else json.loads(texts[0][1])
         raw = RawEvent(
             session_id,
             0,
@@ -83,7 +88,8 @@ class Sessions:
         return Session(
             session_id=session_id,
             agent_id=agent_id,
-            goal=goal,
+            goal=started["goal"],
+            goal_is_redacted=REDACTED in started,
             trace_id=moment.base_id,
             root_span_id=moment.base_id + FIRST_EVENT_OFFSET + 1,
             elapsed_ns=moment.elapsed_ns,
@@ -188,10 +194,14 @@ class Sessions:
             if session is None:
                 session = self._runtime_session(planner)
             moment: Moment = self._recorder.now()
+            # Of an error outside any session nobody knows whose words it quotes.
+            agent_id = None if session is self._runtime else session.agent_id
+            redaction = session_redaction(planner, agent_id, moment.wall_ns)
+            texts = [("error.occurred", canonical_json(payload))]
             self._recorder.record_or_drop(
                 session,
                 moment,
-                [("error.occurred", canonical_json(payload))],
+                redacted_texts(texts, redaction, session.hash_algorithm),
                 trace_id=session.trace_id,
             )
         except CRAError:

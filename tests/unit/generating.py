@@ -90,6 +90,10 @@ POLICIES: list[tuple[str, dict[str, Any]]] = [
     ("budget", {"max_calls": 1, "scope": "agent", "window_seconds": 10}),
     ("scope", {"capabilities": ["orders"]}),
     ("require_approval", {"reason": "careful"}),
+    ("allow", {"redact": ["/goal", "/context/region", "/error_message"]}),
+    ("allow", {"redact": ["/context", "/note", "/amount"], "redact_hash": True}),
+    ("rate_limit", {"max_calls": 2, "window_seconds": 10, "redact": ["/goal"], "redact_hash": True}),
+    ("scope", {"actions": ["*"], "redact": ["/approver", "/message", "/none"]}),
 ]
 ACTION_MEMBERS: list[dict[str, Any]] = [
     {},

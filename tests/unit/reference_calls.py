@@ -8,6 +8,7 @@ from typing import Any
 
 from . import reference_trace as trace
 from .reference_limits import account_of, cost_of, limits_of
+from .reference_redaction import redacted
 from .reference_state import Approval, Remembered, Session, State, copy_of
 from .reference_trace import Refused, Texts
 
@@ -78,16 +79,16 @@ class Calls:
             "error": None,
             "trace_id": trace.id_text(found.trace_id),
         }
+        received = {
+            "request_id": response["request_id"],
+            "operation": "execute",
+            "goal": session.goal if goal is None else goal,
+            "resolution_id": resolution_id,
+        }
+        if goal is None and session.goal_is_redacted:
+            received["redacted"] = ["/goal"]
         opening: Texts = [
-            (
-                "carp.request.received",
-                {
-                    "request_id": response["request_id"],
-                    "operation": "execute",
-                    "goal": session.goal if goal is None else goal,
-                    "resolution_id": resolution_id,
-                },
-            ),
+            *redacted([("carp.request.received", received)], found.removals),
             (
                 "action.requested",
                 {
@@ -254,7 +255,7 @@ class Calls:
             wall_ns,
             found.trace_id,
             first_span,
-            [event],
+            redacted([event], found.removals),
         )
         return answer
 

@@ -134,7 +134,9 @@ class Answer:
 
     def constraints_of(self, atlas: dict[str, Any], policy: dict[str, Any]) -> list[dict[str, Any]]:
         """Return what a policy tells the agent: limits where they act, the rest where it decided."""
-        kind, parameters = policy["type"], policy.get("parameters", {})
+        kind, parameters = policy["type"], dict(policy.get("parameters", {}))
+        for name in ("redact", "redact_hash"):
+            parameters.pop(name, None)
         window, _ = without_window(policy)
         decided = [
             action["action_id"]

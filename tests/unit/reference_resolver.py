@@ -13,6 +13,7 @@ from typing import Any
 
 from . import reference_trace as trace
 from .reference_calls import Calls
+from .reference_redaction import redacted, removals_of_request, removals_of_session
 from .reference_resolution import Answer
 from .reference_state import Approval, Remembered, Session, State
 from .reference_trace import Refused
@@ -100,7 +101,9 @@ class ReferenceResolver:
             "atlas_ids": list(state.atlases),
             "atlas_versions": {name: one["version"] for name, one in state.atlases.items()},
         }
-        texts = [("session.started", payload)]
+        removals = removals_of_session([*state.atlases.values()], agent_id, wall_ns)
+        texts = redacted([("session.started", payload)], removals)
+        session.goal, session.goal_is_redacted = texts[0][1]["goal"], "redacted" in texts[0][1]
         session.root_span = state.trace.record(session.session_id, base, wall_ns, base, None, texts)
         return session
 
@@ -163,14 +166,16 @@ class ReferenceResolver:
         trace.plain({"context": context or {}})
         chosen = state.chosen(atlas_ids)
         wall_ns, elapsed_ns = state.look()
+        facts = {
+            "agent_id": session.agent_id,
+            "risk_tier": risk_tier,
+            "context": context or {},
+            "wall_ns": wall_ns,
+        }
+        removals = removals_of_request([*state.atlases.values()], facts)
         answer = Answer(
             chosen,
-            {
-                "agent_id": session.agent_id,
-                "risk_tier": risk_tier,
-                "context": context or {},
-                "wall_ns": wall_ns,
-            },
+            facts,
             required_capabilities or [],
             context_hints or [],
             goal,
@@ -200,7 +205,7 @@ class ReferenceResolver:
             "ttl_seconds": self.ttl_seconds,
         }
         texts = [
-            ("carp.request.received", received),
+            *redacted([("carp.request.received", received)], removals),
             *answer.events(),
             ("carp.resolution.completed", completed),
         ]
@@ -209,7 +214,7 @@ class ReferenceResolver:
         if answer.ends_wall_ns is not None:
             ends_ns = min(ends_ns, elapsed_ns + answer.ends_wall_ns - wall_ns)
         lineages = {atlas["atlas_id"]: state.lineages[atlas["atlas_id"]] for atlas in chosen}
-        session.resolutions[resolution_id] = Remembered(answer, base, ends_ns, lineages)
+        session.resolutions[resolution_id] = Remembered(answer, base, ends_ns, lineages, removals)
         return {
             "carp_version": "1.0",
             "resolution_id": resolution_id,

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from .reference_limits import Taken, account_of
+from .reference_redaction import Removals, redacted, removals_of_session
 from .reference_resolution import Answer
 from .reference_trace import Refused, Texts, Trace, canonical
 
@@ -24,6 +25,7 @@ class Remembered:
     trace_id: int
     ends_ns: int
     lineages: dict[str, object]
+    removals: Removals
 
 
 @dataclass
@@ -35,6 +37,7 @@ class Session:
     started_ns: int
     root_span: int = 0
     action_count: int = 0
+    goal_is_redacted: bool = False
     resolutions: dict[str, Remembered] = field(default_factory=dict)
     request_ids: set[str] = field(default_factory=set)
     keyed: dict[str, tuple[str, str, dict[str, Any]]] = field(default_factory=dict)
@@ -98,8 +101,11 @@ class State:
         return now[0], self.elapsed_ns
 
     def record(self, session: Session, texts: Texts, trace_id: int | None = None) -> None:
-        """Record events under the session's root span."""
+        """Record events under the session's root span; those of no request are redacted."""
         wall_ns, _ = self.look()
+        if trace_id is None:
+            agent_id = None if session is self.own else session.agent_id
+            texts = redacted(texts, removals_of_session([*self.atlases.values()], agent_id, wall_ns))
         base = self.blocks.pop(0)
         trace_id = session.trace_id if trace_id is None else trace_id
         self.trace.record(session.session_id, base, wall_ns, trace_id, session.root_span, texts)
