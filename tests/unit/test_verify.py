@@ -151,6 +151,13 @@ def test_a_key_that_stands_twice_is_a_duplicate_key(old: bytes, new: bytes) -> N
     assert_refused(verify_lines(lines), "duplicate_key", 1)
 
 
+def test_a_line_that_is_too_long_is_a_bad_field_whatever_its_keys() -> None:
+    lines = [line_of(event) for event in chain()]
+    for chars, error in ((1_000_000, "duplicate_key"), (1_005_000, "bad_field")):
+        twice = lines[1].replace(b'"n":1', b'"n":1,"n":"' + b"x" * chars + b'"')
+        assert_refused(verify_lines([lines[0], twice]), error, 1)
+
+
 def test_text_that_is_no_json_is_a_bad_field_even_with_a_key_twice() -> None:
     for text in (b'{"a":1,"a":2\n', b'{"a":NaN,"a":2}\n', b'{"a":1,"a":2}x\n'):
         assert_refused(verify_lines([text]), "bad_field", 0)

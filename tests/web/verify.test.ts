@@ -243,6 +243,14 @@ test("a payload beyond a million characters is refused and a line without end is
   assert.ok(chunks < 10, `${chunks} chunks were read`);
 });
 
+test("a line that is too long is a bad field, whatever its keys", async () => {
+  const { lines } = await chain();
+  const [first = "", second = ""] = lines;
+  const twice = (chars: number): string => second.replace('{"n":1}', `{"n":1,"n":"${"x".repeat(chars)}"}`);
+  await assertRefused([first, twice(1_000_000)], "duplicate_key", 1);
+  await assertRefused([first, twice(1_005_000)], "bad_field", 1);
+});
+
 test("bytes that are no UTF-8 are a bad field", async () => {
   const { lines } = await chain();
   const bytes = jsonl(lines);

@@ -22,8 +22,11 @@ const LF = 10;
 /** Longest payload that is read, in characters (code points); the same limit as in Python. */
 const MAX_PAYLOAD_CHARS = 1_000_000;
 
-/** The largest payload at four bytes a character, and room for what stands around it. */
-const MAX_LINE_BYTES = 4 * MAX_PAYLOAD_CHARS + 4_096;
+/** Room for what stands around a payload. */
+const REST_CHARS = 4_096;
+
+/** The largest payload at four bytes a character, and the rest. */
+const MAX_LINE_BYTES = 4 * MAX_PAYLOAD_CHARS + REST_CHARS;
 
 /** A name that nobody knows may be long; more of it helps nobody. */
 const SHOWN_NAME_CHARS = 40;
@@ -132,6 +135,8 @@ class ChainVerifier {
     if (line.length >= MAX_LINE_BYTES) return "bad_field";
     try {
       text = this.#decoder.decode(line);
+      // Before its keys are looked at, as in Python: a line that is too long has no other fault.
+      if (isLonger(text, MAX_PAYLOAD_CHARS + REST_CHARS)) return "bad_field";
       value = JSON.parse(text);
     } catch {
       return "bad_field";
@@ -180,6 +185,11 @@ function readEvent(value: unknown, text: string): ReadEvent | null {
   return eventLine(event, event.previous_event_hash, event.event_hash) === text ? event : null;
 }
 
+/** Tell whether a text has more code points than that. */
+function isLonger(text: string, chars: number): boolean {
+  return text.length > chars && Array.from(text).length > chars;
+}
+
 function matching(value: unknown, format: RegExp): string {
   return typeof value === "string" && format.test(value) ? value : "";
 }
@@ -193,7 +203,7 @@ function canonicalPayload(payload: unknown): string {
   if (!isObject(payload)) return "";
   try {
     const text = canonicalize(payload);
-    return text.length <= MAX_PAYLOAD_CHARS || Array.from(text).length <= MAX_PAYLOAD_CHARS ? text : "";
+    return isLonger(text, MAX_PAYLOAD_CHARS) ? "" : text;
   } catch {
     return "";
   }
