@@ -269,8 +269,8 @@ def pending_events() -> int:
 def on_pressure(function: Any = None) -> Json:
     """Have a JavaScript function called when much waits to be drained; see `Resolver.on_pressure`.
 
-    It replaces the one before, holds for resolvers attached later, and takes no arguments; undefined ends it.
-    Returns {"listening"}.
+    It is called with true when a call waits until what is pending is stored, else with false. It replaces the
+    one before and holds for resolvers attached later; undefined ends it. Returns {"listening"}.
     """
     _listeners[:] = [function] if callable(function) else []
     if _resolver:
@@ -279,12 +279,27 @@ def on_pressure(function: Any = None) -> Json:
 
 
 def _listen(resolver: Resolver) -> None:
-    resolver.on_pressure(_tell_pressure)
+    resolver.on_pressure(_tell_pressure, wake_durable=_tell_waiting)
 
 
 def _tell_pressure() -> None:
     for function in _listeners:
-        function()
+        function(False)
+
+
+def _tell_waiting() -> None:
+    for function in _listeners:
+        function(True)
+
+
+@_answers_in_json
+def refuse_durable(reason: str, session_ids_json: str = "") -> Json:
+    """Tell the calls that wait for the store that it refused them; see `Resolver.refuse_durable`.
+
+    `session_ids_json`: a list of ids; empty means all. Returns {"told"}.
+    """
+    session_ids = parse_json(session_ids_json, code="invalid_arguments") if session_ids_json else None
+    return {"told": _runtime().refuse_durable(reason, session_ids)}
 
 
 def drain_traces(max_events: int) -> Any:

@@ -30,7 +30,8 @@ from .platform.threads import new_lock
 from .ports import Clock, IdSource, StorageBackend
 from .runtime import arguments
 from .runtime.approving import Approving
-from .runtime.execution import Execution, Running
+from .runtime.durability import DURABLE_WAIT_SECONDS, Durability
+from .runtime.execution import MAX_ERROR_MESSAGE_CHARS, Execution, Running
 from .runtime.execution_checks import ExecuteRequest, ExecutionChecks
 from .runtime.executors import ExecutionFailed, Executor, new_executor, refuse_async, run, run_async
 from .runtime.recorder import Recorder
@@ -88,12 +89,17 @@ class Resolver:
         ttl_seconds: 1-86400, how long an execute may name a resolution.
         skew_seconds: how far a CARPRequest's timestamp may be from now.
         hash_algorithm: "sha256", or "blake3" where it is installed; each session may have its own.
+        durable_before: which calls are stored before their executor starts: those of an effective tier of
+            "high" or critical, "all", or "none". Behind `drain_traces` that has to be waited for, which only
+            `execute_async` can.
+        durable_wait_seconds: 1-300, how long it waits for the consumer's acknowledgement; then nothing runs.
         clock, ids: for tests; see `cra_wasm.testing`.
 
     Safe to call from several threads. What goes wrong is a CRAError; a denial is a value.
 
     Raises:
-        InvalidInput: `invalid_tracing`, `invalid_capacity`, `invalid_ttl`, `unknown_algorithm`.
+        InvalidInput: `invalid_tracing`, `invalid_capacity`, `invalid_ttl`, `invalid_durable_before`,
+            `invalid_durable_wait`, `unknown_algorithm`.
         BackendFailure: `hash_unavailable`.
     """
 
@@ -107,6 +113,8 @@ class Resolver:
         ttl_seconds: int = DEFAULT_TTL_SECONDS,
         skew_seconds: int = DEFAULT_SKEW_SECONDS,
         hash_algorithm: str = DEFAULT_ALGORITHM,
+        durable_before: Literal["high", "all", "none"] = "high",
+        durable_wait_seconds: int = DURABLE_WAIT_SECONDS,
         clock: Clock | None = None,
         ids: IdSource | None = None,
     ) -> None:
@@ -126,13 +134,14 @@ class Resolver:
         self._storage = storage
         self._tracing = tracing
         self._tracer = self._new_tracer(capacity, on_full)
+        self._durability = Durability(durable_before, durable_wait_seconds, self._buffer, self._processor)
         self._recorder = Recorder(self._tracer, Timeline(clock or SystemClock()), ids or PooledIds())
         self._sessions = Sessions(self._recorder, hash_algorithm)
         self._ledger = Ledger()
         self._approvals = Approvals()
         self._resolving = Resolving(self._recorder, self._sessions, self._ledger)
         checks = ExecutionChecks(self._ledger, self._approvals, self._executors, self._is_loaded)
-        self._execution = Execution(self._recorder, checks, self._ledger, self._approvals)
+        self._execution = Execution(self._recorder, checks, self._ledger, self._approvals, self._durability)
         self._approving = Approving(self._recorder, self._sessions, self._approvals)
         self._closed = False
         self._processor_handle: ProcessorHandle | None = self._start_processor()
@@ -389,14 +398,15 @@ class Resolver:
         """Run an action that a resolution allowed, by a sync executor (PROTOCOL 2.7).
 
         A denial, a wait for approval and a failing executor are answers with that `status`. A sync
-        executor cannot be interrupted: `timeout_seconds` holds in `execute_async` only.
+        executor cannot be interrupted: `timeout_seconds` holds for async ones in `execute_async` only.
 
         Raises:
             InvalidInput: `invalid_parameters` with the pointer of the culprit, `invalid_id`, ...
             NotFound: `session_not_found`, `resolution_not_found`, `action_not_found`.
             InvalidState: `session_ended`, `resolution_expired`, `resolution_unrecorded`, `atlas_unloaded`,
-                `no_executor`, `async_executor`, `idempotency_conflict`, `execution_in_progress`.
-            BufferFull, BackendFailure: it could not be recorded, so nothing ran.
+                `no_executor`, `async_executor`, `idempotency_conflict`, `execution_in_progress`,
+                `not_durable` where only `execute_async` can wait until the approval is stored.
+            BufferFull, BackendFailure: it could not be recorded or stored, so nothing ran.
         """
         return self._execute(
             session_id,
@@ -419,6 +429,11 @@ class Resolver:
     ) -> ExecuteResponse:
         """Run an action by a sync or async executor; an async one is cancelled after its action's
         timeout_seconds (`timeout`). Else as `execute`.
+
+        Raises:
+            BackendFailure: `not_durable`: behind `drain_traces`, nobody acknowledged in time what the call
+                was approved by, or its store refused it. Nothing ran; limits and grants were taken.
+            CRAError: as `execute`.
         """
         request = ExecuteRequest(
             resolution_id=resolution_id,
@@ -429,7 +444,7 @@ class Resolver:
         begun = self._begin(session_id, request, may_wait=True)
         if isinstance(begun, ExecuteResponse):
             return begun
-        self._make_durable(begun)
+        await self._make_durable_async(begun)
         try:
             result = await run_async(begun.executor, begun.parameters(), begun.names(), begun.timeout_seconds)
         except ExecutionFailed as failed:
@@ -444,14 +459,21 @@ class Resolver:
         return self._run(begun) if isinstance(begun, Running) else begun
 
     def _make_durable(self, begun: Running) -> None:
-        """Store what a high or critical action was approved by before it runs, or do not run it."""
-        if self._processor is None or begun.risk_tier not in ("high", "critical"):
-            return
+        """Store what an action was approved by before it runs, or do not run it."""
         try:
-            self._processor.flush()
+            self._durability.store(begun.session.session_id, begun.risk_tier)
         except CRAError:
-            with self._lock:
-                self._execution.fail(begun, "not_durable", "its approval could not be stored: nothing ran")
+            self._give_up(begun, "not_durable", "its approval could not be stored: nothing ran")
+            raise
+
+    async def _make_durable_async(self, begun: Running) -> None:
+        try:
+            await self._durability.wait_stored(begun.session.session_id, begun.risk_tier)
+        except CRAError:
+            self._give_up(begun, "not_durable", "its approval could not be stored: nothing ran")
+            raise
+        except BaseException:
+            self._give_up(begun, "cancelled", "the call was cancelled before its executor ran")
             raise
 
     def _run(self, begun: Running) -> ExecuteResponse:
@@ -482,7 +504,12 @@ class Resolver:
         executor = self._executors.get(request.action_id)
         if executor is not None and not may_wait:
             refuse_async(executor)
-        return self._execution.begin(session, request)
+        return self._execution.begin(session, request, may_wait=may_wait)
+
+    def _give_up(self, running: Running, code: str, message: str) -> None:
+        with self._lock:
+            self._execution.give_up(running, code, message)
+        self._store_late()
 
     def _finish(self, running: Running, result: Json) -> ExecuteResponse:
         with self._lock:
@@ -636,17 +663,43 @@ class Resolver:
         """
         return self._deferred_buffer().buffer_stats()
 
-    def on_pressure(self, wake: Callable[[], None]) -> None:
+    def on_pressure(
+        self, wake: Callable[[], None], *, wake_durable: Callable[[], None] | None = None
+    ) -> None:
         """Have `wake` called when 500 events' worth, or half a smaller capacity, wait for `drain_traces`:
         once, and again after the next drain.
 
         Args:
             wake: called in the middle of a call; it must return at once, and what it raises is lost.
+            wake_durable: likewise, when a call waits until what is pending is stored; None means `wake`.
 
         Raises:
             InvalidState: as `drain_traces`.
         """
-        self._deferred_buffer().claim("drain_traces", wake)
+        self._deferred_buffer().claim("drain_traces", wake, wake_durable)
+
+    def refuse_durable(self, reason: str, session_ids: Sequence[str] | None = None) -> int:
+        """Tell the calls that wait for the store that it refused them: nothing of them runs.
+
+        For the consumer of `drain_traces`, when its store fails or a session's events cannot join their
+        chain. Without it those calls end after `durable_wait_seconds`.
+
+        Args:
+            reason: for people; cut to 500 characters.
+            session_ids: None means all.
+
+        Returns:
+            How many calls were told.
+
+        Raises:
+            InvalidInput: `invalid_reason`, `invalid_id`.
+            InvalidState: as `drain_traces`.
+        """
+        if not isinstance(reason, str):
+            raise InvalidInput("invalid_reason", "give text", pointer="/reason")
+        if session_ids is not None:
+            arguments.check_session_ids(session_ids)
+        return self._own_buffer().refuse_waiting(reason[:MAX_ERROR_MESSAGE_CHARS], session_ids)
 
     def buffer_pressure(self) -> float:
         """Return how full the buffer is, 0.0 to 1.0; 0.0 in immediate mode."""
@@ -677,6 +730,8 @@ class Resolver:
                 self._sessions.end_runtime_session()
                 self._sessions.tell_losses(beyond=True)
                 self._executors.clear()
+        if self._buffer is not None:
+            self._buffer.refuse_waiting("the resolver was closed")
         if self._processor_handle is not None:
             self._processor_handle.shutdown()
 

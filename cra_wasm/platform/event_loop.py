@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TypeVar
 
 from ..errors import Json
+
+_Told = TypeVar("_Told")
 
 
 class TimeIsUp(Exception):
@@ -22,3 +26,25 @@ async def with_timeout(awaitable: Awaitable[Json], timeout_seconds: float) -> Js
         if scope.expired():
             raise TimeIsUp from None
         raise
+
+
+async def first_told(begin: Callable[[Callable[[_Told], None]], None], timeout_seconds: float) -> _Told:
+    """Wait until somebody, on any thread, calls what `begin` was given, and return what was told first.
+
+    Raises:
+        TimeIsUp: nobody did within the time.
+    """
+    loop = asyncio.get_running_loop()
+    told: asyncio.Future[_Told] = loop.create_future()
+
+    def settle(value: _Told) -> None:
+        if not told.done():
+            told.set_result(value)
+
+    def tell(value: _Told) -> None:
+        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, value)
+
+    begin(tell)
+    result: _Told = await with_timeout(told, timeout_seconds)
+    return result

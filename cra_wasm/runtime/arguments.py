@@ -10,6 +10,7 @@ from typing import Final
 from ..carp.planner import NO_OPTIONS, ResolveOptions
 from ..errors import InvalidInput, Json
 from ..model.atlas import RISK_TIERS
+from ..model.ids import parse_uuid
 from ..model.limits import (
     MAX_AGENT_ID_CHARS,
     MAX_GOAL_CHARS,
@@ -120,6 +121,14 @@ def check_options(
         context=check_context(context) or None,
     )
     return None if options == NO_OPTIONS else options
+
+
+def check_session_ids(session_ids: object) -> None:
+    """Hold a list of sessions to its form, or raise InvalidInput `invalid_id`."""
+    if isinstance(session_ids, str) or not isinstance(session_ids, Sequence):
+        raise InvalidInput("invalid_id", "give a list of session ids", pointer="/session_ids")
+    for index, session_id in enumerate(session_ids):
+        parse_uuid(session_id, pointer=f"/session_ids/{index}")
 
 
 def check_execution(action_id: object, idempotency_key: object) -> None:

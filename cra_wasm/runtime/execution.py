@@ -23,6 +23,7 @@ from ..model.resolution import REQUEST_ID_OFFSET, ExecuteResponse, ExecuteStatus
 from ..model.timestamps import timestamp_text
 from ..trace.canonical import canonical_json
 from ..trace.raw import own_text_weight
+from .durability import Durability
 from .execution_checks import (
     Cleared,
     Denial,
@@ -84,18 +85,30 @@ class Execution:
     """Runs the calls of all sessions of a resolver, which holds its lock around each method."""
 
     def __init__(
-        self, recorder: Recorder, checks: ExecutionChecks, ledger: Ledger, approvals: Approvals
+        self,
+        recorder: Recorder,
+        checks: ExecutionChecks,
+        ledger: Ledger,
+        approvals: Approvals,
+        durability: Durability,
     ) -> None:
         self._recorder = recorder
         self._checks = checks
         self._ledger = ledger
         self._approvals = approvals
+        self._durability = durability
 
-    def begin(self, session: Session, request: ExecuteRequest) -> ExecuteResponse | Running:
+    def begin(
+        self, session: Session, request: ExecuteRequest, *, may_wait: bool
+    ) -> ExecuteResponse | Running:
         """Answer at once, or record the approved call, take its limits and return it to be run.
 
+        Args:
+            may_wait: whether the caller can wait until the approval is stored.
+
         Raises:
-            InvalidInput, NotFound, InvalidState: as `ExecutionChecks.judge` and `answer_of_key`.
+            InvalidInput, NotFound, InvalidState: as `ExecutionChecks.judge` and `answer_of_key`;
+                `not_durable` for a call that would have to wait.
             BufferFull: there is no room for all events of the call; nothing was taken.
         """
         call = hash_call(request, session.hash_algorithm)
@@ -108,7 +121,9 @@ class Execution:
             return self._deny(session, call, moment, found)
         if isinstance(found, NeedsApproval):
             return self._ask(session, call, moment, found)
-        return self._approve(session, call, moment, found)
+        risk_tier = higher_tier(found.action.action.risk_tier, found.remembered.plan.facts.risk_tier)
+        self._durability.check_can_store(risk_tier, may_wait=may_wait)
+        return self._approve(session, call, moment, found, risk_tier)
 
     def finish(self, running: Running, result: Json) -> ExecuteResponse:
         """Record what the executor returned; what is no I-JSON value counts as a failure."""
@@ -147,7 +162,17 @@ class Execution:
         self._end(running, moment, "action.failed", payload)
         return answer
 
-    def _approve(self, session: Session, call: HashedCall, moment: Moment, found: Cleared) -> Running:
+    def give_up(self, running: Running, code: str, message: str) -> ExecuteResponse:
+        """As `fail`, for a call whose executor never started: its idempotency key may be used again."""
+        response = self.fail(running, code, message)
+        key = running.call.request.idempotency_key
+        if key is not None and running.session.keyed_calls is not None:
+            del running.session.keyed_calls[key]
+        return response
+
+    def _approve(
+        self, session: Session, call: HashedCall, moment: Moment, found: Cleared, risk_tier: str
+    ) -> Running:
         request = call.request
         texts = self._opening(session, call, moment, found.remembered)
         texts.append(
@@ -187,7 +212,7 @@ class Execution:
             executor=found.executor,
             timeout_seconds=found.action.action.timeout_seconds,
             request_span_id=raw.first_span_id,
-            risk_tier=higher_tier(found.action.action.risk_tier, found.remembered.plan.facts.risk_tier),
+            risk_tier=risk_tier,
         )
 
     def _deny(self, session: Session, call: HashedCall, moment: Moment, found: Denial) -> ExecuteResponse:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from ..errors import BufferFull, InvalidInput, InvalidState, Json
 from ..platform.threads import new_lock
@@ -27,6 +27,9 @@ BATCH_CHARS: Final = 4 * 1024 * 1024
 stay small whatever is in them."""
 
 _ASLEEP: Final = 1 << 62
+
+Tell: TypeAlias = Callable[[str | None], None]
+"""Called once: with None when it is stored, else with the reason why it was not. It must return at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +59,8 @@ class BatchGroup:
 class Batch:
     """What one drain took out. `count` 0 is nothing to drain: `batch_id` 0, no acknowledgement wanted.
 
-    `weight` is what it takes of the buffer's capacity until then.
+    `weight` is what it takes of the buffer's capacity until then; `events_before` is how many events were
+    drained before it.
     """
 
     batch_id: int
@@ -64,6 +68,16 @@ class Batch:
     groups: tuple[BatchGroup, ...]
     data: bytes
     weight: int = 0
+    events_before: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Waiting:
+    """Somebody who is told once the first `events` of all that were pushed are acknowledged."""
+
+    events: int
+    session_id: str
+    tell: Tell
 
 
 _EMPTY: Final = Batch(batch_id=0, count=0, groups=(), data=b"")
@@ -120,6 +134,8 @@ class TraceRingBuffer:
         self._dropped = 0
         self._consumer: str | None = None
         self._wake: Callable[[], None] = _do_nothing
+        self._wake_durable: Callable[[], None] = _do_nothing
+        self._waiting: list[_Waiting] = []
         self._wake_weight = min(WAKE_WEIGHT, capacity // 2)
         self._wake_at_weight = self._wake_weight
         self._on_room: Callable[[], None] = _do_nothing
@@ -202,13 +218,20 @@ class TraceRingBuffer:
         """Have `on_room` called after each acknowledgement, outside the buffer's lock."""
         self._on_room = on_room
 
-    def claim(self, consumer: str, wake: Callable[[], None] | None = None) -> None:
+    def claim(
+        self,
+        consumer: str,
+        wake: Callable[[], None] | None = None,
+        wake_durable: Callable[[], None] | None = None,
+    ) -> None:
         """Become the buffer's consumer; the same name may claim again.
 
         Args:
             wake: called by the push that makes WAKE_WEIGHT (or half the capacity) pending, and again after
                 the next drain; it must return at once, and what it raises is lost. None keeps the one that
                 the same consumer gave.
+            wake_durable: as `wake`, called when somebody waits until what is pending is stored; None means
+                `wake`.
 
         Raises:
             InvalidState: `buffer_consumed` when another one drains it.
@@ -222,6 +245,7 @@ class TraceRingBuffer:
             self._consumer = consumer
             if wake is not None:
                 self._wake = wake
+                self._wake_durable = wake_durable or wake
                 self._wake_at_weight = self._wake_weight
 
     def drain(self, max_events: int) -> Batch:
@@ -258,8 +282,52 @@ class TraceRingBuffer:
                     break
             else:
                 return False
+            stored = self._stored_without_gap()
+            told = [one for one in self._waiting if one.events <= stored]
+            if told:
+                self._waiting = [one for one in self._waiting if one.events > stored]
+        for one in told:
+            one.tell(None)
         self._on_room()
         return True
+
+    def _stored_without_gap(self) -> int:
+        """Return how many events are acknowledged before the first that is not: of two batches in flight,
+        the younger may be acknowledged first."""
+        return self._in_flight[0].events_before if self._in_flight else self._acknowledged
+
+    def tell_when_stored(self, session_id: str, tell: Tell) -> None:
+        """Have `tell` called once all that was pushed so far is acknowledged, and ask the consumer to hurry.
+
+        Args:
+            session_id: whose events they wait for; see `refuse_waiting`.
+        """
+        with self._lock:
+            events = self._pending + self._in_flight_events + self._acknowledged
+            if self._stored_without_gap() >= events:
+                hurry = False
+            else:
+                hurry = True
+                self._waiting.append(_Waiting(events=events, session_id=session_id, tell=tell))
+        if not hurry:
+            tell(None)
+            return
+        with suppress(Exception):
+            self._wake_durable()
+
+    def stop_waiting(self, tell: Tell) -> None:
+        """Forget who waits: its time is over."""
+        with self._lock:
+            self._waiting = [one for one in self._waiting if one.tell is not tell]
+
+    def refuse_waiting(self, reason: str, session_ids: Collection[str] | None = None) -> int:
+        """Tell those who wait that it was not stored, all or those of some sessions; return how many."""
+        with self._lock:
+            told = [one for one in self._waiting if session_ids is None or one.session_id in session_ids]
+            self._waiting = [one for one in self._waiting if one not in told]
+        for one in told:
+            one.tell(reason)
+        return len(told)
 
     def redeliver(self) -> list[Batch]:
         """Return the batches in flight again, byte for byte, oldest first."""
@@ -312,7 +380,8 @@ class TraceRingBuffer:
             if left == 0 or chars >= BATCH_CHARS:
                 break
         weight += max_events - left
-        batch = _batch_of(self._next_batch_id, taken, weight)
+        before = self._acknowledged + self._in_flight_events
+        batch = _batch_of(self._next_batch_id, taken, weight, before)
         for _ in range(whole):
             self._records.popleft()
         self._drained_of_first = start
@@ -325,7 +394,9 @@ def _do_nothing() -> None:
     """Stands where nobody asked to be told."""
 
 
-def _batch_of(batch_id: int, taken: dict[str, tuple[RawEvent, int, list[str]]], weight: int) -> Batch:
+def _batch_of(
+    batch_id: int, taken: dict[str, tuple[RawEvent, int, list[str]]], weight: int, events_before: int
+) -> Batch:
     groups = []
     parts = []
     offset = 0
@@ -349,4 +420,5 @@ def _batch_of(batch_id: int, taken: dict[str, tuple[RawEvent, int, list[str]]], 
         groups=tuple(groups),
         data=b"".join(parts),
         weight=weight,
+        events_before=events_before,
     )

@@ -62,6 +62,10 @@ class ChainWriter:
             quarantined += sum(map(self._write_or_stop, running))
         self.events_quarantined += quarantined
 
+    def is_stopped(self, session_id: str) -> bool:
+        """Whether nothing of the session is stored any more."""
+        return session_id in self._stopped
+
     def _write_or_stop(self, group: Group) -> int:
         """Store one session's lines, or stop the session; return how many lines were not stored."""
         try:

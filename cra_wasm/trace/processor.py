@@ -110,6 +110,10 @@ class TraceProcessor:
         if self._drive is not None and not self._failures_in_a_row:
             self._drive.wake()
 
+    def is_stopped(self, session_id: str) -> bool:
+        """Whether the session's events could not join its chain, so that nothing of it is stored any more."""
+        return self._writer.is_stopped(session_id)
+
     def statistics(self) -> ProcessorStats:
         """Return the counts of this moment."""
         return ProcessorStats(

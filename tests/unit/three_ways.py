@@ -146,7 +146,9 @@ class ThreeWays:
         starts_at = life["starts_at"]
         self.immediate = Way(starts_at)
         storage = MemoryStorage() if own_processor else None
-        self.deferred = Way(starts_at, tracing="deferred", storage=storage)
+        # Nobody drains during a sync call, so that one could not wait until it is stored.
+        durable_before = "high" if own_processor else "none"
+        self.deferred = Way(starts_at, tracing="deferred", storage=storage, durable_before=durable_before)
         self.keeper = (
             Drainer(self.deferred.resolver) if storage is None else Flusher(self.deferred.resolver, storage)
         )

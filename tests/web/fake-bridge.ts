@@ -21,9 +21,11 @@ export class FakeBridge implements Bridge {
   readonly #inFlight: BatchMessage[] = [];
   #pending: RawEvent[] = [];
   #batchId = 0;
-  #listener: (() => void) | undefined = undefined;
+  #listener: ((callWaits: boolean) => void) | undefined = undefined;
   #asleep = false;
   closed = 0;
+  /** What was told of calls that wait: the reason, and the sessions as they crossed. */
+  readonly refusals: (readonly [string, string])[] = [];
   /** What was loaded by the side of cra-wasm. */
   readonly packages: string[] = [];
 
@@ -124,10 +126,21 @@ export class FakeBridge implements Bridge {
     return this.#pending.length;
   }
 
-  on_pressure(listener: (() => void) | undefined): string {
+  on_pressure(listener: ((callWaits: boolean) => void) | undefined): string {
     this.#listener = listener;
     this.#asleep = false;
     return JSON.stringify({ listening: listener !== undefined });
+  }
+
+  /** As when a call waits until it is stored. */
+  waitDurable(): void {
+    this.#listener?.(true);
+  }
+
+  refuse_durable(reason: string, sessionIdsJson = ""): string {
+    if (reason === "") return refused("invalid_reason", "give one");
+    this.refusals.push([reason, sessionIdsJson]);
+    return JSON.stringify({ told: 1 });
   }
 
   drain_traces(maxEvents: number): BatchOrError {
@@ -164,7 +177,7 @@ export class FakeBridge implements Bridge {
     this.#pending.push(rawEvent(sequence, { session: sessionId, type, payload: JSON.stringify(payload) }));
     if (this.#asleep || this.#pending.length < WAKE_EVENTS) return;
     this.#asleep = true;
-    this.#listener?.();
+    this.#listener?.(false);
   }
 }
 

@@ -18,7 +18,7 @@ test("the trace worker is told once per drain that much waits, from inside of th
   const worker = new Channel<SourceMethods, None, SourceNotes>(port2, {
     peer: "resolver",
     handlers: {},
-    notes: { ready: () => heard.push("ready"), pressure: () => heard.push("pressure") },
+    notes: { ready: () => heard.push("ready"), pressure: () => heard.push("pressure"), durable: () => heard.push("durable") },
   });
   const source = new TraceSource(port1, bridge);
   // Messages arrive in order: what was noted before an answer is heard before it.
@@ -35,13 +35,38 @@ test("the trace worker is told once per drain that much waits, from inside of th
   emit(1);
   assert.equal(await pending(), 5_500);
   assert.deepEqual(heard, ["ready", "pressure", "pressure"]);
-  source.signalPressure();
-  await pending();
-  assert.equal(heard.length, 4);
 
   source.close();
   await worker.call("drain", { max_events: 1 }, DEADLINE_MS).catch(() => undefined);
   bridge.drain_traces(1);
   assert.doesNotThrow(() => emit(600));
+  worker.close();
+});
+
+test("the trace worker hears of a call that waits to be stored, and can tell it that it is not", async () => {
+  const bridge = new FakeBridge();
+  const { port1, port2 } = new MessageChannel();
+  const heard: string[] = [];
+  const worker = new Channel<SourceMethods, None, SourceNotes>(port2, {
+    peer: "resolver",
+    handlers: {},
+    notes: { ready: () => undefined, pressure: () => heard.push("pressure"), durable: () => heard.push("durable") },
+  });
+  const source = new TraceSource(port1, bridge);
+  bridge.waitDurable();
+  const refuse = (reason: string, session_ids: readonly string[] | null): Promise<null> =>
+    worker.call("refuse", { reason, session_ids }, DEADLINE_MS);
+  await refuse("the disk is full", null);
+  await refuse("no chain", ["a", "b"]);
+  await assert.rejects(refuse("", null), { code: "invalid_reason" });
+  assert.deepEqual(heard, ["durable"]);
+  assert.deepEqual(bridge.refusals, [
+    ["the disk is full", ""],
+    ["no chain", '["a","b"]'],
+  ]);
+  source.close();
+  assert.doesNotThrow(() => {
+    bridge.waitDurable();
+  });
   worker.close();
 });

@@ -64,6 +64,14 @@ class FakeSource implements BatchSource {
     return Promise.resolve(true);
   }
 
+  readonly refusals: { readonly reason: string; readonly sessionIds: readonly string[] | null; readonly acked: number }[] =
+    [];
+
+  refuse(reason: string, sessionIds: readonly string[] | null): Promise<void> {
+    this.refusals.push({ reason, sessionIds, acked: this.acked.length });
+    return Promise.reject(new CraError("worker_dead", "nobody hears it"));
+  }
+
   redeliver(): Promise<readonly BatchMessage[]> {
     const fault = this.faults.redeliver.shift();
     return fault === undefined ? Promise.resolve([...this.inFlight]) : Promise.reject(fault);
@@ -198,6 +206,48 @@ test("session ends and approvals are stored strictly, the stream is not", async 
   await writer.flush();
   assert.deepEqual(store.writes.map(({ durability }) => durability), ["relaxed", "strict", "strict"]);
   assert.deepEqual((await store.head(SESSION_A))?.ended, true);
+});
+
+test("what a call waits for is stored strictly, once, and what was asked for during a turn in the next one", async () => {
+  const { source, store, clock, writer } = await setUp();
+  source.queue.push(batchOf(1, rawEvents(0, 2)));
+  store.beforeCommit = () => {
+    store.beforeCommit = () => Promise.resolve();
+    source.queue.push(batchOf(2, rawEvents(2, 1)));
+    writer.wakeStrict();
+    return Promise.resolve();
+  };
+  writer.wake();
+  await writer.flush();
+  source.queue.push(batchOf(3, rawEvents(3, 1)));
+  await writer.flush();
+  assert.deepEqual(store.writes.map(({ durability }) => durability), ["relaxed", "strict", "relaxed"]);
+  assert.equal(clock.timers.length, 1);
+});
+
+test("a store that fails refuses all calls that wait, and the retry is as strict as they asked", async () => {
+  const { source, store, clock, writer } = await setUp();
+  source.queue.push(batchOf(1, rawEvents(0, 2)));
+  store.commitFaults.push(new CraError("store_failed", "quota"));
+  writer.wakeStrict();
+  await assert.doesNotReject(writer.settle());
+  assert.deepEqual(source.refusals, [{ reason: "the trace store failed: store_failed", sessionIds: null, acked: 0 }]);
+  assert.deepEqual(store.writes.map(({ durability }) => durability), ["strict"]);
+  assert.equal(clock.timers.length, 1);
+});
+
+test("calls of a session whose events are quarantined are refused before its batch is acknowledged", async () => {
+  const { source, writer } = await setUp();
+  source.queue.push(batchOf(1, rawEvents(5, 2)), batchOf(2, rawEvents(7, 1)));
+  await writer.settle();
+  assert.deepEqual(
+    source.refusals.map(({ sessionIds, acked }) => [sessionIds, acked]),
+    [
+      [[SESSION_A], 0],
+      [[SESSION_A], 1],
+    ],
+  );
+  assert.deepEqual(source.acked, [1, 2]);
 });
 
 test("a redelivered batch that is stored already is skipped and acknowledged", async () => {

@@ -15,8 +15,13 @@ export interface Bridge extends JsonFunctions {
   register_executor(actionId: string, executor: BridgeExecutor): string;
   unregister_executor(actionId: string): string;
   pending_events(): number;
-  /** Have `listener` called when much waits to be drained, once per drain, in the middle of a call; undefined ends it. */
-  on_pressure(listener: (() => void) | undefined): string;
+  /**
+   * Have `listener` called when much waits to be drained, once per drain, with false, and when a call waits until what is
+   * pending is stored, with true; both in the middle of a call. Undefined ends it.
+   */
+  on_pressure(listener: ((callWaits: boolean) => void) | undefined): string;
+  /** Tell the calls that wait that they are not stored; no ids (a JSON array) means those of every session. */
+  refuse_durable(reason: string, sessionIdsJson?: string): string;
   drain_traces(maxEvents: number): BatchOrError;
   ack(batchId: number): boolean;
   redeliver(): readonly BatchOrError[];
@@ -46,6 +51,7 @@ const NAMES: Readonly<Record<BridgeName, true>> = {
   unregister_executor: true,
   pending_events: true,
   on_pressure: true,
+  refuse_durable: true,
   drain_traces: true,
   ack: true,
   redeliver: true,

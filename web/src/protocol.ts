@@ -128,6 +128,8 @@ export interface SourceMethods {
   redeliver: { params: null; result: readonly BatchMessage[] };
   /** How many events are not drained yet. */
   pending: { params: null; result: number };
+  /** Calls that wait until they are stored hear that they are not; null means those of every session. */
+  refuse: { params: { readonly reason: string; readonly session_ids: readonly string[] | null }; result: null };
 }
 
 /** A piece of a stored session: whole lines. `next` is where to read on, null at the end; only the store knows its meaning. */
@@ -174,4 +176,6 @@ export interface SourceNotes {
   ready: null;
   /** Drain now instead of at the next interval. */
   pressure: null;
+  /** As pressure, and store it so that it survives a power loss: a call waits for it. */
+  durable: null;
 }

@@ -67,10 +67,7 @@ export class ResolverHost {
   }
 
   async #call({ name, args }: BridgeCall): Promise<string> {
-    const answer = this.#running().bridge[name](...args);
-    // An execute may wait until its request is stored before its executor starts: it must not wait for the timer.
-    if (name === "execute") this.#source?.signalPressure();
-    return await answer;
+    return await this.#running().bridge[name](...args);
   }
 
   #register(actionId: string, deadlineMs: number): null {

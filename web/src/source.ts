@@ -1,6 +1,6 @@
 /** The resolver's side of the trace channel: serves batches out of the bridge's buffer. */
 
-import { checkedBatch } from "./bridge.js";
+import { checkedBatch, parseAnswer } from "./bridge.js";
 import type { Bridge } from "./bridge.js";
 import { Channel, Reply } from "./channel.js";
 import type { None } from "./channel.js";
@@ -28,20 +28,19 @@ export class TraceSource {
           );
         },
         pending: () => bridge.pending_events(),
+        refuse: ({ reason, session_ids }) => {
+          parseAnswer(bridge.refuse_durable(reason, session_ids === null ? "" : JSON.stringify(session_ids)));
+          return null;
+        },
       },
       notes: {},
     });
     // Python tells, so that a page's own Pyodide need not ask after each call. The note leaves in the middle of that
     // call; what it asks for is answered once Python returns.
-    bridge.on_pressure(() => {
-      this.signalPressure();
+    bridge.on_pressure((callWaits) => {
+      this.#channel.note(callWaits ? "durable" : "pressure", null);
     });
     this.#channel.note("ready", null);
-  }
-
-  /** Have the trace worker store what is pending now: much waits, or an executor for its request to be durable. */
-  signalPressure(): void {
-    this.#channel.note("pressure", null);
   }
 
   close(): void {

@@ -52,6 +52,9 @@ export class TraceHost {
         pressure: () => {
           this.#opened?.writer.wake();
         },
+        durable: () => {
+          this.#opened?.writer.wakeStrict();
+        },
       },
     });
     this.#source.onFailure(() => {
@@ -159,5 +162,8 @@ function batchSource(channel: Channel<SourceMethods, None, SourceNotes>): BatchS
     ack: (batch_id) => channel.call("ack", { batch_id }, SOURCE_DEADLINE_MS),
     redeliver: () => channel.call("redeliver", null, SOURCE_DEADLINE_MS),
     pending: () => channel.call("pending", null, SOURCE_DEADLINE_MS),
+    refuse: async (reason, session_ids) => {
+      await channel.call("refuse", { reason, session_ids }, SOURCE_DEADLINE_MS);
+    },
   };
 }

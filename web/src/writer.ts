@@ -12,7 +12,7 @@ import type { QuarantineNotice, SessionHead, TraceStatistics } from "./model.js"
 import { Planner } from "./plan.js";
 import type { Plan } from "./plan.js";
 import type { BatchMessage } from "./protocol.js";
-import type { TraceStore } from "./store.js";
+import type { BatchWrite, TraceStore } from "./store.js";
 
 /** Where batches come from: the resolver's side of the channel. */
 export interface BatchSource {
@@ -20,6 +20,8 @@ export interface BatchSource {
   ack(batchId: number): Promise<boolean>;
   redeliver(): Promise<readonly BatchMessage[]>;
   pending(): Promise<number>;
+  /** Tell the calls that wait until they are stored, of some sessions or (null) of all, that they are not. */
+  refuse(reason: string, sessionIds: readonly string[] | null): Promise<void>;
 }
 
 /** Time, injected so that tests need not wait. */
@@ -68,6 +70,9 @@ export class TraceWriter {
   #cancelTimer: (() => void) | null = null;
   #waking = false;
   #closed = false;
+  /** How often a call asked to be stored for power loss too, and how many of these were served. */
+  #strictAsked = 0;
+  #strictServed = 0;
 
   constructor(options: WriterOptions) {
     this.#options = options;
@@ -84,6 +89,12 @@ export class TraceWriter {
     // One that waits for its turn serves all who ask before it starts. A store that refuses is not asked more often.
     if (this.#waking || this.#closed || this.#failures > 0) return;
     this.#background();
+  }
+
+  /** As `wake`; what is pending now is stored with strict durability, also if that takes a retry. */
+  wakeStrict(): void {
+    this.#strictAsked += 1;
+    this.wake();
   }
 
   /**
@@ -165,6 +176,13 @@ export class TraceWriter {
   }
 
   async #pump(): Promise<void> {
+    // Whoever asks from now on may have made events that this turn does not drain.
+    const strictAsked = this.#strictAsked;
+    await this.#drainAndStore();
+    this.#strictServed = strictAsked;
+  }
+
+  async #drainAndStore(): Promise<void> {
     // What is held is older than anything whose delivery was lost, so it goes first, also when the source is gone.
     await this.#storeHeld();
     if (!this.#inStep) {
@@ -211,13 +229,14 @@ export class TraceWriter {
   /** Store, then acknowledge. A head that moved under the plan gives a new plan. */
   async #store(batch: BatchMessage, plan: Plan): Promise<void> {
     let current = plan;
-    for (let tries = 1; !(await this.#options.store.commit(current.write)); tries += 1) {
+    for (let tries = 1; !(await this.#options.store.commit(this.#asAsked(current.write))); tries += 1) {
       if (tries === MAX_SWAP_TRIES) throw new CraError("store_failed", "the store's heads do not hold still");
       current = await this.#planner.plan(batch);
     }
     this.#remember(current);
     this.#count(current);
     this.#held.splice(0, this.#held.length, ...this.#held.filter((held) => held !== batch));
+    await this.#refuseQuarantined(current);
     try {
       await this.#options.source.ack(batch.batch_id);
     } catch {
@@ -225,6 +244,21 @@ export class TraceWriter {
       // redelivers this batch, which is then found to be stored.
       this.#inStep = false;
     }
+  }
+
+  #asAsked(write: BatchWrite): BatchWrite {
+    return this.#strictAsked > this.#strictServed ? { ...write, durability: "strict" } : write;
+  }
+
+  /** Before the acknowledgement, which would let a call run whose approval is in no chain. */
+  async #refuseQuarantined({ write }: Plan): Promise<void> {
+    const stopped = [...new Set(write.quarantine.map(({ session_id }) => session_id))];
+    if (stopped.length > 0) await this.#refuse("its events could not join their chain", stopped);
+  }
+
+  /** A source that does not hear it lets those calls end by their own deadline. */
+  async #refuse(reason: string, sessionIds: readonly string[] | null): Promise<void> {
+    await this.#options.source.refuse(reason, sessionIds).catch(() => undefined);
   }
 
   #remember(plan: Plan): void {
@@ -261,6 +295,7 @@ export class TraceWriter {
     // Heads that were remembered ahead of a batch that failed are not the store's.
     this.#heads.clear();
     if (!this.#closed && repeated !== error.code) this.#options.onProblem(error, null);
+    void this.#refuse(`the trace store failed: ${error.code}`, null);
     return error;
   }
 }

@@ -130,7 +130,11 @@ void describe("createCra on the built site", () => {
     assert.equal(refund?.reason, "requires_approval");
     const parameters = exampleParameters("refund.create");
     const call = { sessionId, resolutionId: resolution.resolution_id, actionId: "refund.create", parameters };
-    await cra.registerExecutor("refund.create", () => Promise.resolve(exampleResult("refund.create")));
+    const stored: string[] = [];
+    await cra.registerExecutor("refund.create", async (_, { session_id }) => {
+      stored.push(await readFile(join(folder, "traces", `${session_id}.trace.jsonl`), "utf8"));
+      return exampleResult("refund.create");
+    });
     const waiting = await cra.execute(call);
     assert.equal(waiting.status, "pending_approval");
     const [approval] = await cra.listApprovals(sessionId);
@@ -138,6 +142,9 @@ void describe("createCra on the built site", () => {
     await cra.decideApproval({ approvalId: approval.approval_id, granted: true, approver: "billing", reason: "checked" });
     const paid = await cra.execute(call);
     assert.equal(paid.status, "success", JSON.stringify(paid.error));
+    // A high tier: what approved the call was on disk before it ran.
+    assert.equal(stored.length, 1);
+    assert.match(stored[0]?.trimEnd().split("\n").at(-1) ?? "", /"event_type":"action.approved"/);
   });
 
   test("each action of a resolution has the policy that decided it", async () => {
@@ -210,7 +217,15 @@ void describe("createCra on the built site", () => {
 test("connectTraces serves a host's own Pyodide and leaves no trace un-stored", async () => {
   interface HostPyodide {
     loadPackage(name: string, options: { messageCallback: () => void }): Promise<unknown>;
-    pyimport(name: string): { create_session(agentId: string, goal: string): string };
+    pyimport(name: string): {
+      create_session(agentId: string, goal: string): string;
+      resolve(sessionId: string, goal: string): string;
+      load_atlas(text: string): string;
+      register_executor(actionId: string, executor: () => Promise<string>): string;
+      execute(argumentsJson: string): Promise<string>;
+      list_approvals(): string;
+      decide_approval(argumentsJson: string): string;
+    };
   }
   const module = (await import(pathToFileURL(join(SITE, "pyodide/pyodide.mjs")).href)) as {
     loadPyodide(options: { indexURL: string }): Promise<HostPyodide>;
@@ -224,6 +239,24 @@ test("connectTraces serves a host's own Pyodide and leaves no trace un-stored", 
   assert.equal((await connection.statistics()).events_stored, 1);
   const exported = await connection.exportJsonl(session_id);
   assert.deepEqual(await verifyTrace([exported]), await connection.verify(session_id));
+
+  // A call of a high tier starts once its approval is stored, and nobody has to flush for it.
+  bridge.load_atlas(ATLAS);
+  const { resolution_id } = JSON.parse(bridge.resolve(session_id, "refund order 1234")) as Resolution;
+  const storedBefore: number[] = [];
+  bridge.register_executor("refund.create", async () => {
+    storedBefore.push((await connection.statistics()).events_stored);
+    return JSON.stringify(exampleResult("refund.create"));
+  });
+  const parameters = exampleParameters("refund.create");
+  const call = JSON.stringify({ session_id, resolution_id, action_id: "refund.create", parameters });
+  await bridge.execute(call);
+  const [approval] = JSON.parse(bridge.list_approvals()) as [{ readonly approval_id: string }];
+  bridge.decide_approval(JSON.stringify({ approval_id: approval.approval_id, granted: true, approver: "billing" }));
+  const paid = JSON.parse(await bridge.execute(call)) as { readonly status: string };
+  assert.equal(paid.status, "success");
+  await connection.flush();
+  assert.deepEqual(storedBefore, [(await connection.statistics()).events_stored - 1]);
   await connection.close();
 });
 
