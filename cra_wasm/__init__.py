@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .model.request import CARPRequest as CARPRequest
     from .model.resolution import ExecuteResponse as ExecuteResponse
     from .model.resolution import Resolution as Resolution
+    from .model.validation import ValidateResponse as ValidateResponse
     from .ports import StorageBackend as StorageBackend
     from .resolver import Resolver as Resolver
     from .storage.jsonl import JsonlStorage as JsonlStorage
@@ -62,6 +63,7 @@ _HOME = {
     "TraceEvent": "model.event",
     "TraceProcessor": "trace.processor",
     "TraceRingBuffer": "trace.buffer",
+    "ValidateResponse": "model.validation",
     "VerifyResult": "trace.verdict",
     "verify_file": "trace.verify",
 }

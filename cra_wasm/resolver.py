@@ -24,6 +24,7 @@ from .model.limits import MAX_GOAL_CHARS
 from .model.parse import parse_model
 from .model.request import CARPRequest
 from .model.resolution import ExecuteResponse, Resolution
+from .model.validation import ValidateResponse
 from .platform.clock import PooledIds, SystemClock
 from .platform.drives import new_drive
 from .platform.threads import new_lock
@@ -38,8 +39,10 @@ from .runtime.recorder import Recorder
 from .runtime.redacting import redacted_host_texts, session_redaction
 from .runtime.requests import check_request
 from .runtime.resolving import Resolving
+from .runtime.reusing import Reusing
 from .runtime.session import Session
 from .runtime.sessions import Sessions
+from .runtime.validating import Validating
 from .storage.memory import MemoryStorage
 from .timing.timeline import Timeline
 from .trace.buffer import DEFAULT_CAPACITY, Batch, BufferStats, TraceRingBuffer
@@ -136,12 +139,23 @@ class Resolver:
         self._tracer = self._new_tracer(capacity, on_full)
         self._durability = Durability(durable_before, durable_wait_seconds, self._buffer, self._processor)
         self._recorder = Recorder(self._tracer, Timeline(clock or SystemClock()), ids or PooledIds())
-        self._sessions = Sessions(self._recorder, hash_algorithm)
         self._ledger = Ledger()
         self._approvals = Approvals()
+        self._sessions = Sessions(self._recorder, hash_algorithm, self._forget_session)
         self._resolving = Resolving(self._recorder, self._sessions, self._ledger)
+        self._reusing = Reusing(self._recorder, self._resolving)
         checks = ExecutionChecks(self._ledger, self._approvals, self._executors, self._is_loaded)
-        self._execution = Execution(self._recorder, checks, self._ledger, self._approvals, self._durability)
+        self._execution = Execution(
+            self._recorder,
+            checks,
+            self._ledger,
+            self._approvals,
+            self._durability,
+            lambda: self._planner.catalogue.atlases,
+        )
+        self._validating = Validating(
+            self._recorder, self._sessions, self._resolving, self._approvals, checks, skew_seconds
+        )
         self._approving = Approving(self._recorder, self._sessions, self._approvals)
         self._closed = False
         self._processor_handle: ProcessorHandle | None = self._start_processor()
@@ -194,16 +208,26 @@ class Resolver:
 
     # Sessions
 
-    def create_session(self, agent_id: str, goal: str, *, hash_algorithm: str | None = None) -> str:
+    def create_session(
+        self,
+        agent_id: str,
+        goal: str,
+        *,
+        hash_algorithm: str | None = None,
+        parent_session_id: str | None = None,
+    ) -> str:
         """Start a session and return its id.
 
         Args:
             hash_algorithm: "sha256" or "blake3", the hash of its whole trace; None means the resolver's.
+            parent_session_id: a running session, of any agent, under which this one is started
+                (PROTOCOL 2.11): it ends with it at the latest.
 
         Raises:
             InvalidInput: `invalid_agent_id` (1-255 characters), `invalid_goal` (1-10,000),
-                `unknown_algorithm`.
-            InvalidState: `resolver_closed`.
+                `unknown_algorithm`, `invalid_id` for the parent's.
+            NotFound: `session_not_found`: the parent.
+            InvalidState: `session_ended`: the parent; `resolver_closed`.
             BackendFailure: `hash_unavailable` where that hash is not installed.
             BufferFull, BackendFailure: it could not be recorded, so there is no session.
         """
@@ -217,6 +241,7 @@ class Resolver:
                     arguments.check_goal(goal),
                     self._planner,
                     hash_algorithm,
+                    parent_session_id,
                 ).session_id
             except _TOLD as error:
                 self._tell(None, error)
@@ -224,13 +249,16 @@ class Resolver:
     def end_session(self, session_id: str, reason: str = "completed") -> dict[str, Json]:
         """End a session, free its memory, and return the payload of its session.ended event.
 
+        Sessions that run under it end first, with the reason cancelled.
+
         Args:
             reason: completed, timeout, error, cancelled or interrupted.
 
         Raises:
             InvalidInput: `invalid_reason`, `invalid_id`.
             NotFound: `session_not_found`.
-            InvalidState: `session_ended`; `execution_in_progress` while one of its executors runs.
+            InvalidState: `session_ended`; `execution_in_progress` while an executor of it, or of a session
+                under it, runs: then none has ended.
         """
         with self._lock:
             try:
@@ -239,12 +267,13 @@ class Resolver:
                     raise InvalidInput(
                         "invalid_reason", f"use one of {', '.join(END_REASONS)}", pointer="/reason"
                     )
-                payload = self._sessions.end(session_id, reason)
+                return self._sessions.end(session_id, reason)
             except _TOLD as error:
                 self._tell(session_id, error)
-            self._approvals.forget_session(session_id)
-            self._ledger.forget_session(session_id)
-            return payload
+
+    def _forget_session(self, session_id: str) -> None:
+        self._approvals.forget_session(session_id)
+        self._ledger.forget_session(session_id)
 
     # Resolve
 
@@ -258,6 +287,7 @@ class Resolver:
         context_hints: Sequence[str] = (),
         atlas_ids: Sequence[str] | None = None,
         context: Mapping[str, Json] | None = None,
+        reuse: bool = False,
     ) -> Resolution:
         """Decide every candidate action for a goal (PROTOCOL 2.3-2.5). Consumes no limit.
 
@@ -268,6 +298,9 @@ class Resolver:
             context_hints: bring in context blocks by id or keyword.
             atlas_ids: None means all that are loaded.
             context: facts that policies' `context_matches` look at; recorded in the trace.
+            reuse: return the session's latest resolution that was asked for with `reuse` and these very
+                arguments, if it would come out the same (PROTOCOL 2.12). It costs two events then, and its
+                ttl_seconds count from its own timestamp.
 
         Raises:
             InvalidInput: `invalid_goal`, `invalid_risk_tier`, ... with the pointer of the culprit.
@@ -296,16 +329,21 @@ class Resolver:
                     options = arguments.check_options(
                         required_capabilities, context_hints, atlas_ids, context
                     )
-                return self._resolving.resolve(self._planner, session, goal, risk_tier, options)
+                if reuse is False:
+                    return self._resolving.resolve(self._planner, session, goal, risk_tier, options)
+                arguments.check_reuse(reuse)
+                return self._reusing.resolve(self._planner, session, goal, risk_tier, options)
             except _TOLD as error:
                 self._tell(session_id, error)
 
-    def resolve_request(self, request: str | bytes | dict[str, Json]) -> Resolution | ExecuteResponse:
-        """Answer a whole CARPRequest, JSON text or dict (PROTOCOL 2.1): resolve, or execute.
+    def resolve_request(
+        self, request: str | bytes | dict[str, Json]
+    ) -> Resolution | ExecuteResponse | ValidateResponse:
+        """Answer a whole CARPRequest, JSON text or dict (PROTOCOL 2.1): resolve, execute or validate.
 
         Raises:
             InvalidInput: `invalid_request` with all findings, `stale_timestamp`, `agent_mismatch`,
-                `duplicate_request_id`, `not_supported` for operation validate.
+                `parent_mismatch`, `duplicate_request_id`.
             CRAError: as `resolve` and `execute`.
         """
         session: Session | None = None
@@ -315,6 +353,8 @@ class Resolver:
             try:
                 self._check_open()
                 parsed = parse_model(CARPRequest, request, code="invalid_request")
+                if parsed.operation == "validate":
+                    return self._validating.validate_parsed(self._planner, parsed)
                 session_id = parsed.requester.session_id
                 session = self._sessions.running(session_id)
                 wall_ns, _ = self._recorder.times()
@@ -327,6 +367,20 @@ class Resolver:
                     session.forget_request_id(request_id)
                 raise
         return self._run(begun) if isinstance(begun, Running) else begun
+
+    def validate_request(self, request: str | bytes | dict[str, Json]) -> ValidateResponse:
+        """Tell what a whole CARPRequest of any operation would be answered now, and all that is wrong with it
+        (PROTOCOL 2.10).
+
+        Nothing is recorded, consumed or remembered, not even the request's id. What depends on the way of the
+        call is not looked at: room in the trace, and whether the caller can wait.
+
+        Raises:
+            InvalidState: `resolver_closed`. What is wrong with the request is a finding, no error.
+        """
+        with self._lock:
+            self._check_open()
+            return self._validating.validate(self._planner, request)
 
     def _answer_request(
         self, session: Session, parsed: CARPRequest, request_id: int

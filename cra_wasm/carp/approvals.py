@@ -83,26 +83,39 @@ class Approvals:
         Raises:
             InvalidState: `approvals_full`.
         """
+        if len(self._per_session.get(session_id, ())) < APPROVALS_PER_SESSION:
+            return
+        open_ones = self._open_ones(session_id, elapsed_ns)
+        if len(open_ones) >= APPROVALS_PER_SESSION:
+            raise InvalidState(
+                "approvals_full",
+                f"{len(open_ones)} approvals of this session wait: decide some of them first",
+            )
+
+    def _open_ones(self, session_id: str, elapsed_ns: int) -> dict[str, None]:
+        """Return those of a session that wait or can be used."""
+        return {
+            name: None
+            for name in self._per_session.get(session_id, ())
+            if self._by_id[name].state == "pending" or self._by_id[name].is_usable(elapsed_ns)
+        }
+
+    def _make_room(self, session_id: str, elapsed_ns: int) -> None:
+        """Forget those that are over, once there are too many."""
         known = self._per_session.get(session_id, [])
         if len(known) < APPROVALS_PER_SESSION:
             return
-        kept = [
-            name
-            for name in known
-            if self._by_id[name].state == "pending" or self._by_id[name].is_usable(elapsed_ns)
-        ]
-        for name in set(known) - set(kept):
-            self._forget(name)
-        self._per_session[session_id] = kept
-        if len(kept) >= APPROVALS_PER_SESSION:
-            raise InvalidState(
-                "approvals_full", f"{len(kept)} approvals of this session wait: decide some of them first"
-            )
+        kept = self._open_ones(session_id, elapsed_ns)
+        for name in known:
+            if name not in kept:
+                self._forget(name)
+        self._per_session[session_id] = list(kept)
 
-    def keep(self, approval: Approval) -> None:
+    def keep(self, approval: Approval, elapsed_ns: int) -> None:
         """Take a request in, once; `check_room` came first."""
         if approval.approval_id in self._by_id:
             return
+        self._make_room(approval.session_id, elapsed_ns)
         before = self._by_call.get(_call_of(approval))
         if before is not None and before.state == "granted":
             # Nobody asks again while a grant can be used, so this one is over.

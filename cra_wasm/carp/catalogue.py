@@ -19,9 +19,22 @@ _ANYTHING: Final[dict[str, Json]] = {"type": "object"}
 
 
 class CompiledAction:
-    """An action with its schema compiled and the part of a Resolution that it becomes."""
+    """An action with its schemas compiled and the part of a Resolution that it becomes.
 
-    __slots__ = ("action", "atlas_id", "id_json", "json", "lineage", "part", "subject", "validator")
+    `returns` is None without a returns_schema.
+    """
+
+    __slots__ = (
+        "action",
+        "atlas_id",
+        "id_json",
+        "json",
+        "lineage",
+        "part",
+        "returns",
+        "subject",
+        "validator",
+    )
 
     def __init__(
         self,
@@ -31,12 +44,16 @@ class CompiledAction:
         governing: Governing,
         lineage: object,
         validator: Validator | None,
+        returns: Validator | None,
     ) -> None:
         self.atlas_id = atlas_id
         self.lineage: object = lineage
         self.action = action
         schema = _ANYTHING if action.parameters_schema is None else action.parameters_schema
         self.validator: Validator = validator or compile_schema(schema)
+        if returns is None and action.returns_schema is not None:
+            returns = compile_schema(action.returns_schema)
+        self.returns: Validator | None = returns
         self.subject = Subject(
             action_id=action.action_id,
             risk_tier=action.risk_tier,
@@ -106,6 +123,7 @@ class CompiledAtlas:
                 governing[action.action_id],
                 self.lineage,
                 (validators or {}).get(f"/actions/{index}/parameters_schema"),
+                (validators or {}).get(f"/actions/{index}/returns_schema"),
             )
             for index, action in enumerate(atlas.actions)
         )

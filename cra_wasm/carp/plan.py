@@ -7,7 +7,7 @@ the time up to which its windows hold, and which limits are full, for which it k
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,6 +48,14 @@ class Variant(Outcome):
     """Of the resolution.completed payload: up to context_block_count's value, and on to request_id's."""
     expires_wall_ns: int | None
     """When the first of the time windows that bear on it ends; `decision.expires_at` is its text."""
+
+    def says_the_same_as(self, other: Variant) -> bool:
+        """Whether both decide the same on the same actions, by the same policies and until the same time."""
+        return (
+            self.verdicts == other.verdicts
+            and self.decision == other.decision
+            and self.constraints == other.constraints
+        )
 
 
 class Plan:
@@ -136,6 +144,11 @@ class Plan:
         for compiled in self.candidates:
             for policy in compiled.subject.governing.windowed:
                 policy.applies(compiled.subject, self.facts)
+
+    @property
+    def atlases(self) -> Mapping[str, CompiledAtlas]:
+        """The chosen atlases by id, as they were."""
+        return self._atlases
 
     def holds_at(self, wall_ns: int) -> bool:
         """Whether its time windows are still what they were."""
@@ -233,18 +246,27 @@ class Plan:
         )
 
 
-def _candidates(
+def unknown_capabilities(
     atlases: Sequence[CompiledAtlas], required_capabilities: Sequence[str]
-) -> tuple[CompiledAction, ...]:
-    wanted: set[str] | None = None
+) -> Iterator[NotFound]:
+    """Yield a `capability_not_found` for each name that none of the atlases has."""
     for index, name in enumerate(required_capabilities):
-        holders = [compiled for compiled in atlases if name in compiled.capabilities]
-        if not holders:
-            raise NotFound(
+        if not any(name in compiled.capabilities for compiled in atlases):
+            yield NotFound(
                 "capability_not_found",
                 f"no chosen atlas has the capability `{name}`",
                 pointer=f"/task/required_capabilities/{index}",
             )
+
+
+def _candidates(
+    atlases: Sequence[CompiledAtlas], required_capabilities: Sequence[str]
+) -> tuple[CompiledAction, ...]:
+    for error in unknown_capabilities(atlases, required_capabilities):
+        raise error
+    wanted: set[str] | None = None
+    for name in required_capabilities:
+        holders = [compiled for compiled in atlases if name in compiled.capabilities]
         wanted = (wanted or set()).union(*(compiled.capabilities[name] for compiled in holders))
     return tuple(
         compiled

@@ -39,6 +39,7 @@ class Requester(Strict):
 
     agent_id: Annotated[str, StringConstraints(min_length=1, max_length=MAX_AGENT_ID_CHARS)]
     session_id: Uuid
+    parent_session_id: Uuid | None = None
 
 
 class Task(Strict):

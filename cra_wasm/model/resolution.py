@@ -254,7 +254,11 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecuteResponse:
-    """The answer to one execute. A denial is such an answer, with `error` telling why."""
+    """The answer to one execute. A denial is such an answer, with `error` telling why.
+
+    `result_findings`, each {pointer, code, message} and at most 32, tell where the result does not fit the
+    action's returns_schema; the JSON has them only then.
+    """
 
     execution_id: str
     request_id: str
@@ -264,9 +268,11 @@ class ExecuteResponse:
     trace_id: str
     result: Json = None
     error: dict[str, Json] | None = None
+    result_findings: tuple[dict[str, Json], ...] = ()
 
     def to_dict(self) -> dict[str, Json]:
         """Return the protocol's JSON object."""
+        told = {"result_findings": list(self.result_findings)} if self.result_findings else {}
         return {
             "carp_version": CARP_VERSION,
             "execution_id": self.execution_id,
@@ -277,6 +283,7 @@ class ExecuteResponse:
             "result": self.result,
             "error": self.error,
             "trace_id": self.trace_id,
+            **told,
         }
 
     def to_json(self) -> str:

@@ -110,6 +110,12 @@ def check_context(context: object) -> dict[str, Json] | None:
     return dict(context)
 
 
+def check_reuse(reuse: object) -> None:
+    """Refuse what is neither true nor false: InvalidInput `invalid_reuse`."""
+    if not isinstance(reuse, bool):
+        raise InvalidInput("invalid_reuse", "give true or false", pointer="/reuse")
+
+
 def check_options(
     required_capabilities: object, context_hints: object, atlas_ids: object, context: object
 ) -> ResolveOptions | None:

@@ -7,14 +7,18 @@ result to `finish` or `fail`. A call that raises has changed nothing.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from ..carp.approvals import DEFAULT_EXPIRY_SECONDS, Approval, Approvals
+from ..carp.catalogue import CompiledAtlas
 from ..carp.decision import higher_tier
 from ..carp.limits import Ledger
+from ..carp.schema import Validator
+from ..carp.staleness import stale_blocks
 from ..errors import InvalidInput, Json
 from ..model.ids import uuid_text
 from ..model.limits import MAX_PAYLOAD_CHARS
@@ -32,6 +36,7 @@ from .execution_checks import (
     HashedCall,
     NeedsApproval,
     answer_of_key,
+    finding_of,
     hash_call,
     hash_text,
 )
@@ -64,6 +69,7 @@ class Running:
     timeout_seconds: int
     request_span_id: int
     risk_tier: str
+    returns: Validator | None
 
     def parameters(self) -> dict[str, Json]:
         """Return the parameters that were hashed, as a dict of the executor's own."""
@@ -91,12 +97,14 @@ class Execution:
         ledger: Ledger,
         approvals: Approvals,
         durability: Durability,
+        loaded: Callable[[], Mapping[str, CompiledAtlas]],
     ) -> None:
         self._recorder = recorder
         self._checks = checks
         self._ledger = ledger
         self._approvals = approvals
         self._durability = durability
+        self._loaded = loaded
 
     def begin(
         self, session: Session, request: ExecuteRequest, *, may_wait: bool
@@ -126,7 +134,10 @@ class Execution:
         return self._approve(session, call, moment, found, risk_tier)
 
     def finish(self, running: Running, result: Json) -> ExecuteResponse:
-        """Record what the executor returned; what is no I-JSON value counts as a failure."""
+        """Record what the executor returned; what is no I-JSON value counts as a failure.
+
+        What does not fit the action's returns_schema is told, not refused: it has happened (PROTOCOL 2.13).
+        """
         try:
             text = canonical_json(result)
             if len(text) > MAX_PAYLOAD_CHARS:
@@ -135,6 +146,8 @@ class Execution:
             return self.fail(running, "invalid_result", f"the executor's result: {error.message}")
         except Exception as error:  # an object of the executor's own may raise anything when it is read
             return self.fail(running, "invalid_result", f"the executor's result: {type(error).__name__}")
+        value = json.loads(text)
+        errors = [] if running.returns is None else running.returns.errors(value, pointer="/result")
         moment = self._recorder.now()
         payload = {
             "action_id": running.call.request.action_id,
@@ -142,7 +155,10 @@ class Execution:
             "execution_id": running.names()["execution_id"],
             "result_hash": hash_text(text, running.session.hash_algorithm),
         }
-        answer = self._answer_and_keep(running, moment, "success", result=json.loads(text))
+        if errors:
+            payload |= {"result_valid": False, "result_findings_count": len(errors)}
+        findings = tuple(map(finding_of, errors))
+        answer = self._answer_and_keep(running, moment, "success", result=value, findings=findings)
         self._end(running, moment, "action.executed", payload)
         return answer
 
@@ -213,6 +229,7 @@ class Execution:
             timeout_seconds=found.action.action.timeout_seconds,
             request_span_id=raw.first_span_id,
             risk_tier=risk_tier,
+            returns=found.action.returns,
         )
 
     def _deny(self, session: Session, call: HashedCall, moment: Moment, found: Denial) -> ExecuteResponse:
@@ -253,7 +270,7 @@ class Execution:
             }
             texts.append(_text("approval.requested", asked))
         self._recorder.record(session, moment, texts, trace_id=found.remembered.resolution.base_id)
-        self._approvals.keep(approval)
+        self._approvals.keep(approval, moment.elapsed_ns)
         error = {
             "code": "approval_required",
             "message": f"action `{approval.action_id}` waits for approval `{approval.approval_id}`",
@@ -284,7 +301,8 @@ class Execution:
         )
 
     def _opening(self, session: Session, call: HashedCall, moment: Moment, remembered: Remembered) -> Texts:
-        """Return the two events that each recorded execute begins with."""
+        """Return the events that each recorded execute begins with: what was asked, which of the context that
+        it was decided with is stale, which action it is."""
         request = call.request
         received: dict[str, Json] = {
             "goal": session.goal if request.goal is None else request.goal,
@@ -302,7 +320,13 @@ class Execution:
         told = redacted_texts(
             [_text("carp.request.received", received)], remembered.plan.redaction, session.hash_algorithm
         )
-        return [*told, _text("action.requested", requested)]
+        blocks = remembered.resolution.context_blocks
+        stale = stale_blocks(blocks, remembered.plan.atlases, self._loaded()) if blocks else ()
+        return [
+            *told,
+            *(_text("context.stale", one._asdict()) for one in stale),
+            _text("action.requested", requested),
+        ]
 
     def _end(self, running: Running, moment: Moment, event_type: str, payload: dict[str, Json]) -> None:
         running.session.calls_running -= 1
@@ -331,9 +355,17 @@ class Execution:
         *,
         result: Json = None,
         error: dict[str, Json] | None = None,
+        findings: tuple[dict[str, Json], ...] = (),
     ) -> ExecuteResponse:
         response = _answer(
-            running.call, running.remembered, running.moment, moment, status, result=result, error=error
+            running.call,
+            running.remembered,
+            running.moment,
+            moment,
+            status,
+            result=result,
+            error=error,
+            findings=findings,
         )
         key = running.call.request.idempotency_key
         if key is not None and running.session.keyed_calls is not None:
@@ -365,6 +397,7 @@ def _answer(
     *,
     result: Json = None,
     error: dict[str, Json] | None = None,
+    findings: tuple[dict[str, Json], ...] = (),
 ) -> ExecuteResponse:
     return ExecuteResponse(
         execution_id=uuid_text(begun.base_id + _EXECUTION_ID_OFFSET),
@@ -375,4 +408,5 @@ def _answer(
         trace_id=remembered.resolution.trace_id,
         result=result,
         error=error,
+        result_findings=findings,
     )

@@ -11,6 +11,7 @@ from ..carp.approvals import Approval, Approvals
 from ..carp.catalogue import CompiledAction
 from ..carp.decision import REASON_BUDGET, REASON_RATE, Verdict
 from ..carp.limits import Ledger, Limit
+from ..carp.schema_run import SchemaError
 from ..errors import InvalidInput, InvalidState, Json, NotFound
 from ..hashing import new
 from ..model.limits import MAX_PAYLOAD_CHARS
@@ -103,14 +104,8 @@ class ExecutionChecks:
             InvalidState: `resolution_expired`, `resolution_unrecorded`, `atlas_unloaded` or `no_executor`.
         """
         request = call.request
-        remembered = session.find(request.resolution_id, moment.elapsed_ns)
-        if isinstance(remembered.resolution, UnrecordedResolution):
-            raise InvalidState(
-                "resolution_unrecorded",
-                "resolve again: the trace had no room for this resolution, so nothing may run under it",
-                pointer="/execution/resolution_id",
-            )
-        action, resolved = self._candidate(remembered, request.action_id)
+        remembered = self.find(session, request.resolution_id, moment)
+        action, resolved = self.candidate(remembered, request.action_id)
         approval: Approval | None = None
         if resolved.awaits_approval:
             verdict = remembered.plan.verdict_on(action, approved=True)
@@ -134,18 +129,35 @@ class ExecutionChecks:
             costs = self._costs(session, remembered, action, call.parameters, moment)
             if isinstance(costs, Denial):
                 return costs
-        executor = self._executors.get(request.action_id)
-        if executor is None:
-            raise InvalidState(
-                "no_executor",
-                f"nothing runs `{request.action_id}`: register an executor first",
-                pointer="/execution/action_id",
-            )
+        executor = self.executor_of(request.action_id)
         return Cleared(
             remembered=remembered, action=action, executor=executor, costs=costs, approval=approval
         )
 
-    def _candidate(self, remembered: Remembered, action_id: str) -> tuple[CompiledAction, Verdict]:
+    def find(self, session: Session, resolution_id: str, moment: Moment) -> Remembered:
+        """Return a resolution that the session may act on; raises as `judge`."""
+        remembered = session.find(resolution_id, moment.elapsed_ns)
+        if isinstance(remembered.resolution, UnrecordedResolution):
+            raise InvalidState(
+                "resolution_unrecorded",
+                "resolve again: the trace had no room for this resolution, so nothing may run under it",
+                pointer="/execution/resolution_id",
+            )
+        return remembered
+
+    def executor_of(self, action_id: str) -> Executor:
+        """Return what runs an action, or raise InvalidState `no_executor`."""
+        executor = self._executors.get(action_id)
+        if executor is None:
+            raise InvalidState(
+                "no_executor",
+                f"nothing runs `{action_id}`: register an executor first",
+                pointer="/execution/action_id",
+            )
+        return executor
+
+    def candidate(self, remembered: Remembered, action_id: str) -> tuple[CompiledAction, Verdict]:
+        """Return a candidate of the resolution and what was decided on it; raises as `judge`."""
         index = remembered.plan.candidate_index.get(action_id)
         if index is None:
             raise NotFound(
@@ -249,10 +261,13 @@ def check_parameters(action: CompiledAction, parameters: dict[str, Json]) -> Non
         "invalid_parameters",
         f"`{first.pointer}` {first.message}{more}",
         pointer=first.pointer,
-        findings=[
-            {"pointer": error.pointer, "code": error.keyword, "message": error.message} for error in errors
-        ],
+        findings=[finding_of(error) for error in errors],
     )
+
+
+def finding_of(error: SchemaError) -> dict[str, Json]:
+    """Return what a schema says against a value as a finding."""
+    return {"pointer": error.pointer, "code": error.keyword, "message": error.message}
 
 
 def answer_of_key(session: Session, call: HashedCall) -> KeyedCall | None:

@@ -15,7 +15,7 @@ from ..model.redaction import REDACTABLE, REDACTED, Removal
 from ..model.resolution import Resolution
 from ..trace.canonical import canonical_json
 from ..trace.raw import EventTexts, RawEvent, text_weight
-from .resolve_events import PLAIN_PARTS, RECEIVED, ResolveArgument, expand_resolve, received_json
+from .resolve_events import PLAIN_PARTS, RECEIVED, ResolveArgument, expand_resolve, received_text
 
 _NOTHING: Final[frozenset[str]] = frozenset()
 _INDEX: Final = re.compile("0|[1-9][0-9]{0,6}")
@@ -91,10 +91,12 @@ def redact_resolve(raw: RawEvent, redaction: Redaction, algorithm: str) -> None:
     Raises:
         InvalidInput: as `redacted_texts`.
     """
-    argument = cast(ResolveArgument, raw.argument)
-    received = _redacted(received_json(*argument), redaction, algorithm, REDACTABLE[RECEIVED])
+    resolution, goal, parts = cast(ResolveArgument, raw.argument)
+    received = _redacted(
+        received_text(goal, resolution.request_id, parts), redaction, algorithm, REDACTABLE[RECEIVED]
+    )
     raw.expand = _expand_redacted
-    raw.argument = (argument[0], received)
+    raw.argument = (resolution, received)
     raw.weight = raw.count + text_weight(received)
 
 

@@ -59,24 +59,23 @@ def received_parts(risk_tier: str, options: ResolveOptions) -> ReceivedParts:
     return (text[:-1] + "," if before else "{", after)
 
 
-def received_json(resolution: Resolution, goal: str, parts: ReceivedParts) -> str:
+def received_text(goal: str, request_id: str, parts: ReceivedParts) -> str:
     """Return the canonical payload of carp.request.received."""
     before, after = parts
     return (
-        f'{before}"goal":{encode_basestring(goal)},"operation":"resolve",'
-        f'"request_id":"{resolution.request_id}"{after}'
+        f'{before}"goal":{encode_basestring(goal)},"operation":"resolve","request_id":"{request_id}"{after}'
     )
 
 
 def expand_resolve(argument: ResolveArgument) -> EventTexts:
     """Return (event_type, canonical payload) of each event of one resolve."""
-    resolution = argument[0]
+    resolution, goal, parts = argument
     variant = cast(Variant, resolution.outcome)
     request_id = resolution.request_id
     injected = resolution.selected.events
     completed, completed_on = variant.completed_before_ids
     return [
-        (RECEIVED, received_json(*argument)),
+        (RECEIVED, received_text(goal, request_id, parts)),
         *variant.policy_events,
         *injected,
         (

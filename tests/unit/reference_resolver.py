@@ -7,13 +7,14 @@ what the product has to answer, as JSON. Messages are the product's own: `told` 
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable
 from typing import Any
 
 from . import reference_trace as trace
 from .reference_calls import Calls
-from .reference_redaction import redacted, removals_of_request, removals_of_session
+from .reference_redaction import Removals, redacted, removals_of_request, removals_of_session
 from .reference_resolution import Answer
 from .reference_state import Approval, Remembered, Session, State
 from .reference_trace import Refused
@@ -21,6 +22,17 @@ from .reference_trace import Refused
 OWN_EVENTS = re.compile(r"(session|carp|action|policy|context|approval|runtime|clock|trace|error)\.")
 UNTOLD = ("load_atlas", "unload_atlas", "approvals", "register_executor")
 """Calls whose refusal no trace tells."""
+
+
+WOULD = dict.fromkeys(["status", "reason", "policy_id", "approval_id", "retry_after_ms"])
+
+
+class WouldRun(BaseException):
+    """An executor was about to run."""
+
+
+def would_run(parameters: Any) -> None:
+    raise WouldRun
 
 
 class ReferenceResolver:
@@ -79,27 +91,31 @@ class ReferenceResolver:
                 raise Refused("duplicate_action", f"/actions/{index}/action_id")
         state.atlases[manifest["atlas_id"]] = manifest
         state.lineages.setdefault(manifest["atlas_id"], object())
+        state.loaded = object()
 
     def unload_atlas(self, atlas_id: str) -> None:
         state = self.state
         if atlas_id not in state.atlases:
             raise Refused("atlas_not_found", "/atlas_id")
         del state.atlases[atlas_id], state.lineages[atlas_id]
+        state.loaded = object()
         state.approvals = [one for one in state.approvals if one.atlas_id != atlas_id]
         state.taken.forget(atlas_id=atlas_id)
 
     # Sessions
 
-    def start(self, agent_id: str, goal: str) -> Session:
+    def start(self, agent_id: str, goal: str, parent: str | None = None) -> Session:
         state = self.state
         base = state.blocks.pop(0)
         wall_ns, elapsed_ns = state.look()
         session = Session(trace.id_text(base + trace.SESSION_ID), agent_id, goal, base, elapsed_ns)
+        session.parent = parent
         payload = {
             "agent_id": agent_id,
             "goal": goal,
             "atlas_ids": list(state.atlases),
             "atlas_versions": {name: one["version"] for name, one in state.atlases.items()},
+            **({} if parent is None else {"parent_session_id": parent}),
         }
         removals = removals_of_session([*state.atlases.values()], agent_id, wall_ns)
         texts = redacted([("session.started", payload)], removals)
@@ -107,25 +123,36 @@ class ReferenceResolver:
         session.root_span = state.trace.record(session.session_id, base, wall_ns, base, None, texts)
         return session
 
-    def create_session(self, agent_id: str, goal: str) -> str:
+    def create_session(self, agent_id: str, goal: str, parent_session_id: str | None = None) -> str:
         check_text(agent_id, "invalid_agent_id", "/requester/agent_id")
         if agent_id == "cra-runtime":
             raise Refused("invalid_agent_id", "/requester/agent_id")
         check_text(goal, "invalid_goal", "/task/goal")
-        session = self.start(agent_id, goal)
+        if parent_session_id is not None:
+            parent = self.state.running(parent_session_id, "/requester/parent_session_id")
+        session = self.start(agent_id, goal, parent_session_id)
         self.state.sessions[session.session_id] = session
+        if parent_session_id is not None:
+            parent.children.append(session.session_id)
         return session.session_id
 
     def end_session(self, session_id: str, reason: str) -> dict[str, Any]:
         if reason not in ("completed", "timeout", "error", "cancelled", "interrupted"):
             raise Refused("invalid_reason", "/reason")
+        family = [self.state.running(session_id)]
+        for one in family:
+            family += [self.state.sessions[child] for child in one.children if child in self.state.sessions]
+        for one in reversed(family):
+            payload = self.end(one, reason if one is family[0] else "cancelled")
+            self.forget(one.session_id)
+        return payload
+
+    def forget(self, session_id: str) -> None:
         state = self.state
-        payload = self.end(state.running(session_id), reason)
         del state.sessions[session_id]
         state.ended.add(session_id)
         state.approvals = [one for one in state.approvals if one.session_id != session_id]
         state.taken.forget(session_id=session_id)
-        return payload
 
     def end(self, session: Session, reason: str) -> dict[str, Any]:
         _, elapsed_ns = self.state.look()
@@ -154,6 +181,7 @@ class ReferenceResolver:
         atlas_ids: list[str] | None = None,
         context: dict[str, Any] | None = None,
         request_id: str | None = None,
+        reuse: bool = False,
     ) -> dict[str, Any]:
         state = self.state
         session = state.running(session_id)
@@ -184,9 +212,7 @@ class ReferenceResolver:
         base = state.blocks.pop(0)
         resolution_id = trace.id_text(base + trace.RESOLUTION_ID)
         request_id = request_id or trace.id_text(base + trace.REQUEST_ID)
-        received = {
-            "request_id": request_id,
-            "operation": "resolve",
+        question = {
             "goal": goal,
             "risk_tier": risk_tier,
             **({} if atlas_ids is None else {"atlas_ids": atlas_ids}),
@@ -194,6 +220,12 @@ class ReferenceResolver:
             **({"context_hints": context_hints} if context_hints else {}),
             **({"required_capabilities": required_capabilities} if required_capabilities else {}),
         }
+        if reuse:
+            known = self.reusable(session, question, answer, elapsed_ns)
+            if known is not None:
+                self.record_hit(session, question, known, base, wall_ns, removals)
+                return known
+        received = {"request_id": request_id, "operation": "resolve", **question}
         members = answer.to_dict()
         completed = {
             "resolution_id": resolution_id,
@@ -215,7 +247,7 @@ class ReferenceResolver:
             ends_ns = min(ends_ns, elapsed_ns + answer.ends_wall_ns - wall_ns)
         lineages = {atlas["atlas_id"]: state.lineages[atlas["atlas_id"]] for atlas in chosen}
         session.resolutions[resolution_id] = Remembered(answer, base, ends_ns, lineages, removals)
-        return {
+        resolution = {
             "carp_version": "1.0",
             "resolution_id": resolution_id,
             "request_id": request_id,
@@ -224,16 +256,58 @@ class ReferenceResolver:
             "ttl_seconds": self.ttl_seconds,
             "trace_id": trace.id_text(base),
         }
+        if reuse:
+            remembered = session.resolutions[resolution_id]
+            session.reusable[trace.canonical(question)] = (state.loaded, resolution, remembered)
+        return resolution
+
+    def reusable(
+        self, session: Session, question: dict[str, Any], answer: Answer, elapsed_ns: int
+    ) -> dict[str, Any] | None:
+        """Return the resolution that the question had, if `answer` says the same (2.12)."""
+        loaded, resolution, before = session.reusable.get(trace.canonical(question), (None, {}, None))
+        if before is None or loaded is not self.state.loaded or elapsed_ns >= before.ends_ns:
+            return None
+        same = (before.answer.to_dict(), before.answer.events()) == (answer.to_dict(), answer.events())
+        return resolution if same else None
+
+    def record_hit(
+        self,
+        session: Session,
+        question: dict[str, Any],
+        known: dict[str, Any],
+        base: int,
+        wall_ns: int,
+        removals: Removals,
+    ) -> None:
+        request_id = trace.id_text(base + trace.REQUEST_ID)
+        trace_id = session.resolutions[known["resolution_id"]].trace_id
+        hit = {"resolution_id": known["resolution_id"], "request_id": request_id, "cache_hit": True}
+        texts = [
+            *redacted(
+                [
+                    (
+                        "carp.request.received",
+                        {"request_id": request_id, "operation": "resolve", **question},
+                    )
+                ],
+                removals,
+            ),
+            ("carp.resolution.cached", hit),
+        ]
+        self.state.trace.record(session.session_id, base, wall_ns, trace_id, session.root_span, texts)
 
     def resolve_request(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer a whole CARPRequest whose form is right."""
+        if request["operation"] == "validate":
+            return self.validate_request(request)
         state = self.state
         session = state.running(request["requester"]["session_id"])
         wall_ns, _ = state.look()
         if request["requester"]["agent_id"] != session.agent_id:
             raise Refused("agent_mismatch", "/requester/agent_id")
-        if request["operation"] == "validate":
-            raise Refused("not_supported", "/operation")
+        if request["requester"].get("parent_session_id", session.parent) != session.parent:
+            raise Refused("parent_mismatch", "/requester/parent_session_id")
         if abs(wall_ns - state.wall_ns_of(request["timestamp"])) > 300 * 10**9:
             raise Refused("stale_timestamp", "/timestamp")
         if request["request_id"] in session.request_ids:
@@ -245,6 +319,43 @@ class ReferenceResolver:
                 session, **request["execution"], goal=asked["goal"], request_id=asked["request_id"]
             )
         return self.resolve(**asked, atlas_ids=request.get("atlas_ids"), context=request.get("context"))
+
+    def validate_request(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Do it in a copy of this world, where nothing runs, and tell how it went (2.10)."""
+        wall_ns, _ = self.state.look()
+        told: dict[str, Any] = {
+            "carp_version": "1.0",
+            "request_id": request["request_id"],
+            "timestamp": trace.time_text(wall_ns),
+            "valid": True,
+            "findings": [],
+            "decision": None,
+            "would_execute": None,
+        }
+        world = copy.deepcopy(self)
+        world.state.blocks = [1 << 100, 2 << 100]
+        world.state.executors = dict.fromkeys(self.state.executors, would_run)
+        executes = "execution" in request
+        try:
+            answer = world.resolve_request({**request, "operation": "execute" if executes else "resolve"})
+        except Refused as refused:
+            return {**told, "valid": False, "findings": [{"pointer": refused.pointer, "code": refused.code}]}
+        except WouldRun:
+            return {**told, "would_execute": {**WOULD, "status": "allowed"}}
+        if not executes:
+            return {**told, "decision": answer["decision"]}
+        session = self.state.sessions[request["requester"]["session_id"]]
+        if request["execution"].get("idempotency_key") in session.keyed:
+            return {**told, "would_execute": {**WOULD, "status": "answered_before"}}
+        would = {**WOULD, "status": answer["status"], "policy_id": answer["error"]["details"]["policy_id"]}
+        if answer["status"] == "denied":
+            details = answer["error"]["details"]
+            would |= {"reason": details["reason"], "retry_after_ms": details.get("retry_after_ms")}
+        else:
+            asked = answer["error"]["details"]["approval_id"]
+            known = asked in [one.approval_id for one in self.state.approvals]
+            would |= {"reason": "requires_approval", "approval_id": asked if known else None}
+        return {**told, "would_execute": would}
 
     def explain(self, session_id: str, resolution_id: str) -> list[dict[str, Any]]:
         state = self.state

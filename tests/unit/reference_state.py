@@ -38,6 +38,10 @@ class Session:
     root_span: int = 0
     action_count: int = 0
     goal_is_redacted: bool = False
+    parent: str | None = None
+    children: list[str] = field(default_factory=list)
+    reusable: dict[str, tuple[object, dict[str, Any], Remembered]] = field(default_factory=dict)
+    """By what was asked: which atlases were loaded then, the resolution as JSON and as it is remembered."""
     resolutions: dict[str, Remembered] = field(default_factory=dict)
     request_ids: set[str] = field(default_factory=set)
     keyed: dict[str, tuple[str, str, dict[str, Any]]] = field(default_factory=dict)
@@ -86,6 +90,8 @@ class State:
         self.trace = Trace()
         self.atlases: dict[str, dict[str, Any]] = {}
         self.lineages: dict[str, object] = {}
+        self.loaded: object = object()
+        """Another one whenever an atlas was loaded or unloaded."""
         self.sessions: dict[str, Session] = {}
         self.ended: set[str] = set()
         self.own: Session | None = None
@@ -110,12 +116,12 @@ class State:
         trace_id = session.trace_id if trace_id is None else trace_id
         self.trace.record(session.session_id, base, wall_ns, trace_id, session.root_span, texts)
 
-    def running(self, session_id: str) -> Session:
+    def running(self, session_id: str, pointer: str = "/requester/session_id") -> Session:
         if session_id in self.sessions:
             return self.sessions[session_id]
-        self.check_id(session_id, "/requester/session_id")
+        self.check_id(session_id, pointer)
         ended = session_id in self.ended
-        raise Refused("session_ended" if ended else "session_not_found", "/requester/session_id")
+        raise Refused("session_ended" if ended else "session_not_found", pointer)
 
     def chosen(self, atlas_ids: list[str] | None) -> list[dict[str, Any]]:
         for index, name in enumerate(atlas_ids or []):

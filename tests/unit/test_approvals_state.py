@@ -66,7 +66,7 @@ def test_an_unknown_or_decided_request_is_not_pending() -> None:
     with pytest.raises(NotFound) as missing:
         book.find_pending("lost" * 100)
     assert missing.value.code == "approval_not_found"
-    book.keep(request(state="refused"))
+    book.keep(request(state="refused"), 0)
     with pytest.raises(InvalidState) as decided:
         book.find_pending("one")
     assert decided.value.code == "approval_decided"
@@ -89,7 +89,7 @@ def test_only_a_grant_with_uses_before_its_expiry_can_be_used(members: dict[str,
 
 def test_the_last_use_ends_a_grant() -> None:
     book, approval = Approvals(), request(state="granted", uses_left=2, expires_elapsed_ns=99)
-    book.keep(approval)
+    book.keep(approval, 0)
     book.use(approval)
     assert approval.is_usable(0)
     book.use(approval)
@@ -98,7 +98,7 @@ def test_the_last_use_ends_a_grant() -> None:
 
 def test_a_request_belongs_to_its_session_action_and_parameters() -> None:
     book = Approvals()
-    book.keep(request())
+    book.keep(request(), 0)
     assert book.of_call("s1", "com.example", "a.b", "h") is book.find_pending("one")
     own = ("s1", "com.example", "a.b", "h")
     for place, other in enumerate(["s2", "com.other", "a.c", "i"]):
@@ -109,18 +109,18 @@ def test_the_newest_request_for_a_call_stands_for_it_and_an_older_grant_is_over(
     book = Approvals()
     first, refused, second = request("one", state="granted"), request("x", state="refused"), request("two")
     for one in (first, second):
-        book.keep(one)
+        book.keep(one, 0)
     assert book.of_call("s1", "com.example", "a.b", "h") is second
     assert first.state == "expired"
-    book.keep(refused)
-    book.keep(request("three"))
+    book.keep(refused, 0)
+    book.keep(request("three"), 0)
     assert (second.state, refused.state) == ("pending", "refused")
 
 
 def test_keeping_a_request_twice_keeps_it_once() -> None:
     book, granted = Approvals(), request(state="granted")
-    book.keep(granted)
-    book.keep(granted)
+    book.keep(granted, 0)
+    book.keep(granted, 0)
     assert book.list() == [granted]
     assert granted.state == "granted"
 
@@ -128,7 +128,7 @@ def test_keeping_a_request_twice_keeps_it_once() -> None:
 def test_requests_are_listed_oldest_first() -> None:
     book = Approvals()
     for name, session in [("b", "s1"), ("a", "s2"), ("c", "s1")]:
-        book.keep(request(name, session, name))
+        book.keep(request(name, session, name), 0)
     assert [one.approval_id for one in book.list()] == ["b", "a", "c"]
     assert [one.approval_id for one in book.list("s1")] == ["b", "c"]
     assert book.list("lost") == []
@@ -141,31 +141,34 @@ def test_a_session_full_of_open_requests_takes_no_more_until_one_is_decided(
     book = Approvals()
     for name in "abc":
         book.check_room("s1", 0)
-        book.keep(request(name, parameters_hash=name))
+        book.keep(request(name, parameters_hash=name), 0)
     with pytest.raises(InvalidState) as caught:
         book.check_room("s1", 0)
     assert caught.value.code == "approvals_full"
     book.check_room("s2", 0)
     book.find_pending("b").state = "refused"
     book.check_room("s1", 0)
-    assert [one.approval_id for one in book.list()] == ["a", "c"]
+    assert [one.approval_id for one in book.list()] == ["a", "b", "c"]
+    book.keep(request("d", parameters_hash="d"), 0)
+    assert [one.approval_id for one in book.list()] == ["a", "c", "d"]
     assert book.of_call("s1", "com.example", "a.b", "b") is None
 
 
 def test_making_room_keeps_the_newest_request_of_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(approvals_module, "APPROVALS_PER_SESSION", 2)
     book, old, new = Approvals(), request("old", state="used"), request("new")
-    book.keep(old)
-    book.keep(new)
-    book.check_room("s1", 0)
+    book.keep(old, 0)
+    book.keep(new, 0)
+    other = request("other", parameters_hash="i")
+    book.keep(other, 0)
     assert book.of_call("s1", "com.example", "a.b", "h") is new
-    assert book.list() == [new]
+    assert book.list() == [new, other]
 
 
 def test_an_ended_session_is_forgotten_and_no_other() -> None:
     book = Approvals()
-    book.keep(request("a", "s1"))
-    book.keep(request("b", "s2"))
+    book.keep(request("a", "s1"), 0)
+    book.keep(request("b", "s2"), 0)
     book.forget_session("s1")
     book.forget_session("s1")
     assert [one.approval_id for one in book.list()] == ["b"]

@@ -296,12 +296,6 @@ def test_an_execute_may_come_as_a_whole_request(rig: Any, request_of: Callable[.
     assert received.payload["request_id"] == request["request_id"]
 
 
-def test_validate_says_that_it_is_not_built_yet(rig: Any, request_of: Callable[..., Any]) -> None:
-    request = request_of(rig, operation="validate")
-    error = refused(rig, lambda: rig.resolver.resolve_request(request))
-    assert (error.code, error.details["pointer"]) == ("not_supported", "/operation")
-
-
 @pytest.mark.parametrize(
     ("source", "pointer"),
     [

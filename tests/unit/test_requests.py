@@ -110,11 +110,9 @@ def test_an_unknown_field_is_named(place: str) -> None:
     assert error.details["findings"][0]["code"] == "extra_forbidden"
 
 
-def test_parent_sessions_are_refused_as_they_are_not_built() -> None:
-    assert (
-        refused(changed("/requester/parent_session_id", ID)).details["pointer"]
-        == "/requester/parent_session_id"
-    )
+def test_a_parent_session_may_be_named() -> None:
+    assert read(REQUEST).requester.parent_session_id is None
+    assert read(changed("/requester/parent_session_id", ID)).requester.parent_session_id == ID
 
 
 @pytest.mark.parametrize(
@@ -128,6 +126,7 @@ def test_parent_sessions_are_refused_as_they_are_not_built() -> None:
         ("/operation", "delete"),
         ("/requester/agent_id", "x" * 256),
         ("/requester/session_id", "s"),
+        ("/requester/parent_session_id", "s"),
         ("/task/goal", "x" * 10_001),
         ("/task/risk_tier", "Low"),
         ("/task/context_hints", ["x"] * 101),

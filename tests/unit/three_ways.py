@@ -13,6 +13,7 @@ from cra_wasm import CRAError, MemoryStorage, Resolver
 from cra_wasm.testing import FakeClock, SequentialIds
 from cra_wasm.trace.chain_writer import ChainWriter
 
+from . import reference_trace as trace
 from .reference_resolver import ReferenceResolver
 from .reference_trace import Refused
 
@@ -176,6 +177,8 @@ class ThreeWays:
         text, refusal = self.immediate.call(name, arguments)
         expect_same(f"{name}, deferred and immediate", self.deferred.call(name, arguments), (text, refusal))
         blocks = self.immediate.ids.taken[before:]
+        if arguments.get("request", {}).get("operation") == "validate" or name == "validate_request":
+            assert blocks == []
         if refusal is not None:
             self.expect_refusal(name, arguments, blocks, refusal)
             return None
@@ -226,14 +229,60 @@ class ThreeWays:
     def unload(self, atlas_id: str) -> None:
         self.call("unload_atlas", atlas_id=atlas_id)
 
-    def create(self, agent_id: str) -> None:
-        session_id = self.call("create_session", agent_id=agent_id, goal="the session's goal")
+    def create(self, agent_id: str, parent: int | None = None) -> None:
+        nested = {} if parent is None else {"parent_session_id": pick(self.sessions, parent)}
+        session_id = self.call("create_session", agent_id=agent_id, goal="the session's goal", **nested)
         if session_id is not None:
             self.sessions.append(session_id)
 
     def resolve(self, session: int, goal: str, tier: str, facts: dict[str, Any]) -> None:
         session_id = pick(self.sessions, session)
         self.keep(session_id, self.call("resolve", session_id=session_id, goal=goal, risk_tier=tier, **facts))
+
+    def ask_twice(
+        self,
+        session: int,
+        goal: str,
+        tier: str,
+        facts: dict[str, Any],
+        between: tuple[Any, ...] | None,
+    ) -> None:
+        """Resolve the same twice, taking an earlier answer where there is one."""
+        asked = (session, goal, tier, {**facts, "reuse": True})
+        self.resolve(*asked)
+        if between is not None:
+            self.step(*between)
+        self.resolve(*asked)
+
+    def family(self, session: int, agent_id: str, reason: str) -> None:
+        """Start a session under one, another under that, and end the first."""
+        self.create(agent_id, session)
+        self.create("human", 0)
+        self.end(session + 2 if session >= 0 else session, reason)
+
+    def foresee(self, number: int) -> None:
+        """Ask what the last execute would be answered as a whole request, and make it once more."""
+        if self.last_execute is None:
+            return
+        request = self.new_request(-1, "resolve", 0, {}, 0, number)
+        named = {name: an_id(self.last_execute[name]) for name in ("session_id", "resolution_id")}
+        known = self.reference.state.sessions.get(named["session_id"])
+        agent_id = "bot-1" if known is None else known.agent_id
+        request["requester"] = {"agent_id": agent_id, "session_id": named["session_id"]}
+        request["operation"] = "validate"
+        try:
+            trace.canonical(self.last_execute["parameters"])
+        except Refused:
+            return  # no JSON text, so no request has it
+        request["execution"] = {
+            "resolution_id": named["resolution_id"],
+            "action_id": self.last_execute["action_id"],
+            "parameters": self.last_execute["parameters"],
+        }
+        if self.last_execute["idempotency_key"] is not None:
+            request["execution"]["idempotency_key"] = self.last_execute["idempotency_key"]
+        self.call("validate_request", request=request)
+        self.again()
 
     def run(
         self,
@@ -286,6 +335,21 @@ class ThreeWays:
         self, session: int, operation: str, action: int, facts: dict[str, Any], seconds: int, number: int
     ) -> None:
         """Send a whole CARPRequest that is `seconds` old; two of one number are a replay."""
+        request = self.new_request(session, operation, action, facts, seconds, number)
+        answer = self.call("resolve_request", request=request)
+        if operation == "resolve":
+            self.keep(request["requester"]["session_id"], answer)
+
+    def validate(
+        self, session: int, operation: str, action: int, facts: dict[str, Any], seconds: int, number: int
+    ) -> None:
+        """Ask what such a request would be answered."""
+        request = self.new_request(session, operation, action, facts, seconds, number)
+        self.call("validate_request", request=request)
+
+    def new_request(
+        self, session: int, operation: str, action: int, facts: dict[str, Any], seconds: int, number: int
+    ) -> dict[str, Any]:
         session_id = an_id(pick(self.sessions, session))
         known = self.reference.state.sessions.get(session_id)
         agent_id = "bot-1" if known is None or number == 9 else known.agent_id
@@ -298,20 +362,24 @@ class ThreeWays:
             "request_id": f"01234567-89ab-7def-8123-{number:012x}",
             "timestamp": made_at.isoformat(),
             "operation": operation,
-            "requester": {"agent_id": agent_id, "session_id": session_id},
+            "requester": {
+                "agent_id": agent_id,
+                "session_id": session_id,
+                **({"parent_session_id": NOBODY[0]} if number == 8 else {}),
+                **({"parent_session_id": known.parent} if number < 3 and known and known.parent else {}),
+            },
             "task": {"goal": "asked in full", "risk_tier": "medium", **task},
             **{name: facts[name] for name in ("atlas_ids", "context") if name in facts},
         }
-        if operation == "execute":
+        if operation == "execute" or (operation == "validate" and number % 2):
             resolution_id = an_id(pick(self.resolutions, number))
             request["execution"] = {
                 "resolution_id": resolution_id,
                 "action_id": self.candidate(resolution_id, action),
                 "parameters": {"amount": 1},
+                **({} if number % 3 else {"idempotency_key": "k"}),
             }
-        answer = self.call("resolve_request", request=request)
-        if operation == "resolve":
-            self.keep(session_id, answer)
+        return request
 
     def candidate(self, resolution_id: str, number: int) -> str:
         names = self.candidates_of.get(resolution_id)
@@ -336,8 +404,9 @@ class ThreeWays:
     def end(self, session: int, reason: str) -> None:
         session_id = pick(self.sessions, session)
         if self.call("end_session", session_id=session_id, reason=reason) is not None:
-            self.sessions.remove(session_id)
-            self.sessions.insert(0, session_id)
+            for ended in [one for one in self.sessions if one in self.reference.state.ended]:
+                self.sessions.remove(ended)
+                self.sessions.insert(0, ended)
 
     def advance(self, seconds: float) -> None:
         for clock in self.clocks:
@@ -371,7 +440,16 @@ def expect_same(what: str, found: Any, expected: Any) -> None:
 
 
 def without_message(answer: Any) -> str | None:
-    """Take the product's own words out of a denial or a wait, and return an error's message."""
+    """Take the product's own words out of an answer, and return an error's message.
+
+    Of a validation's findings the first stays: it is what the request would be refused for.
+    """
+    if isinstance(answer, dict):
+        answer.pop("findings_total", None)
+        if "findings" in answer:
+            answer["findings"] = answer["findings"][:1]
+        for finding in [*answer.get("findings", ()), *answer.get("result_findings", ())]:
+            assert finding.pop("message")
     error = answer.get("error") if isinstance(answer, dict) else None
     if error is None:
         return None
