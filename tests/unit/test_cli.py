@@ -135,7 +135,15 @@ def test_a_second_atlas_with_the_same_actions_is_2(
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["nonsense"], ["resolve"], ["resolve", "a.json"], ["verify"], ["resolve", "a", "--risk", "x"]],
+    [
+        [],
+        ["nonsense"],
+        ["resolve"],
+        ["resolve", "a.json"],
+        ["verify"],
+        ["resolve", "a", "--risk", "x"],
+        ["resolve", "a", "--goal", "g", "--request", "r.json"],
+    ],
 )
 def test_a_command_line_that_makes_no_sense_is_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
@@ -345,3 +353,118 @@ def test_an_interrupt_is_how_serving_ends(
     monkeypatch.setattr(serve, "serve_directory", lambda *_, **__: Server())
     assert main(["serve", "--dir", str(tmp_path), "--json"]) == 0
     assert printed(capsys) == {"url": "http://127.0.0.1:8420/"}
+
+
+def request_file(folder: Path, **members: Any) -> str:
+    request = {
+        "carp_version": "1.0",
+        "request_id": "01234567-89ab-7def-8123-456789abcdef",
+        "timestamp": "2001-01-01T00:00:00Z",
+        "operation": "resolve",
+        "requester": {
+            "agent_id": "agent-7",
+            "session_id": "01940d23-3a00-7000-8000-0000ffff0001",
+            "parent_session_id": "01940d23-3a00-7000-8000-0000ffff0002",
+        },
+        "task": {"goal": GOAL, "risk_tier": "medium", "required_capabilities": ["reading"]},
+        "context": {"region": "eu"},
+        **members,
+    }
+    path = folder / "request.json"
+    path.write_text(json.dumps(request), encoding="utf-8")
+    return str(path)
+
+
+def test_a_whole_request_is_resolved_in_a_session_for_its_agent(
+    atlas: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.jsonl"
+    request = request_file(tmp_path)
+    assert main(["resolve", atlas, "--request", request, "--trace", str(out), "--json"]) == 0
+    answer = printed(capsys)
+    assert answer["request_id"] == "01234567-89ab-7def-8123-456789abcdef"
+    assert [one["action_id"] for one in answer["allowed_actions"]] == ["item.read", "item.list"]
+    events = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert events[0]["payload"]["agent_id"] == "agent-7"
+    assert "parent_session_id" not in events[0]["payload"]
+    assert events[0]["session_id"] != "01940d23-3a00-7000-8000-0000ffff0001"
+    assert (events[1]["payload"]["context"], events[1]["payload"]["risk_tier"]) == (
+        {"region": "eu"},
+        "medium",
+    )
+    assert main(["verify", str(out)]) == 0
+    capsys.readouterr()
+    assert main(["resolve", atlas, "--request", request]) == 0
+    assert capsys.readouterr().out.startswith("allow: 2 of 2 actions allowed\n")
+
+
+def test_a_request_to_validate_is_validated(
+    atlas: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = request_file(tmp_path, operation="validate")
+    assert main(["resolve", atlas, "--request", request, "--json"]) == 0
+    answer = printed(capsys)
+    assert (answer["valid"], answer["decision"]["type"]) == (True, "allow")
+    assert main(["resolve", atlas, "--request", request]) == 0
+    assert capsys.readouterr().out == "valid: would decide allow\n"
+    task = {"goal": GOAL, "required_capabilities": ["no.such"]}
+    request = request_file(tmp_path, operation="validate", task=task, atlas_ids=["test.none"])
+    assert main(["resolve", atlas, "--request", request]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("not valid: 1 findings\n  atlas_not_found  /atlas_ids/0: ")
+
+
+@pytest.mark.parametrize(
+    ("members", "extra", "code", "pointer"),
+    [
+        ({"operation": "execute"}, [], "invalid_request", ""),
+        (
+            {
+                "operation": "execute",
+                "execution": {
+                    "resolution_id": "01940d23-3a00-7000-8000-0000ffff0001",
+                    "action_id": "a.b",
+                    "parameters": {},
+                },
+            },
+            [],
+            "invalid_request",
+            "/operation",
+        ),
+        ({"nope": 1}, [], "invalid_request", "/nope"),
+        ({"atlas_ids": ["test.none"]}, [], "atlas_not_found", "/atlas_ids/0"),
+        ({"requester": {"agent_id": "cra-runtime", "session_id": "x"}}, [], "invalid_request", None),
+        ({}, ["--agent", "x"], "invalid_arguments", "/agent"),
+        ({}, ["--risk", "low"], "invalid_arguments", "/risk"),
+        ({}, ["--capability", "reading"], "invalid_arguments", "/capability"),
+    ],
+)
+def test_a_request_that_cannot_be_resolved_says_why(
+    atlas: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    members: dict[str, Any],
+    extra: list[str],
+    code: str,
+    pointer: str | None,
+) -> None:
+    request = request_file(tmp_path, **members)
+    assert main(["resolve", atlas, "--request", request, *extra, "--json"]) == 2
+    error = printed(capsys)["error"]
+    assert error["code"] == code
+    assert pointer is None or error["details"]["pointer"] == pointer
+
+
+def test_a_request_file_that_cannot_be_read_says_why(
+    atlas: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "big.json").write_bytes(b" " * (16 * 1024 * 1024 + 1))
+    (tmp_path / "torn.json").write_text("{", encoding="utf-8")
+    for name, code in [
+        ("none.json", "file_not_found"),
+        (".", "file_not_found"),
+        ("big.json", "invalid_request"),
+        ("torn.json", "invalid_request"),
+    ]:
+        assert main(["resolve", atlas, "--request", str(tmp_path / name), "--json"]) == 2
+        assert printed(capsys)["error"]["code"] == code
