@@ -121,9 +121,16 @@ def list_atlases() -> Json:
 
 
 @_answers_in_json
-def create_session(agent_id: str, goal: str, hash_algorithm: str = "") -> Json:
-    """Start a session and return {"session_id"}; an empty `hash_algorithm` means the resolver's."""
-    session_id = _runtime().create_session(agent_id, goal, hash_algorithm=hash_algorithm or None)
+def create_session(agent_id: str, goal: str, hash_algorithm: str = "", parent_session_id: str = "") -> Json:
+    """Start a session and return {"session_id"}; an empty `hash_algorithm` means the resolver's, an empty
+    `parent_session_id` none.
+    """
+    session_id = _runtime().create_session(
+        agent_id,
+        goal,
+        hash_algorithm=hash_algorithm or None,
+        parent_session_id=parent_session_id or None,
+    )
     return {"session_id": session_id}
 
 
@@ -137,13 +144,13 @@ def end_session(session_id: str, reason: str = "completed") -> Json:
 
 def resolve(session_id: str, goal: str, risk_tier: str = "low", options_json: str = "") -> str:
     """Return a Resolution's JSON. `options_json`, for the calls that need it: {"required_capabilities",
-    "context_hints", "atlas_ids", "context"}, each optional.
+    "context_hints", "atlas_ids", "context", "reuse"}, each optional.
     """
     try:
         if not options_json:
             return _runtime().resolve(session_id, goal, risk_tier=risk_tier).to_json()
         options = _arguments(
-            options_json, (), ("required_capabilities", "context_hints", "atlas_ids", "context")
+            options_json, (), ("required_capabilities", "context_hints", "atlas_ids", "context", "reuse")
         )
         return _runtime().resolve(session_id, goal, risk_tier=risk_tier, **options).to_json()
     except CRAError as error:
@@ -151,9 +158,21 @@ def resolve(session_id: str, goal: str, risk_tier: str = "low", options_json: st
 
 
 def resolve_request(request_json: str) -> str:
-    """Return the answer to a whole CARPRequest of operation resolve; `execute` is a call of its own."""
+    """Return the answer to a whole CARPRequest of operation resolve or validate; `execute` is a call of its
+    own.
+    """
     try:
         return _runtime().resolve_request(request_json).to_json()
+    except CRAError as error:
+        return _error_json(error)
+
+
+def validate(request_json: str) -> str:
+    """Return a ValidateResponse's JSON for a whole CARPRequest of any operation; see
+    `Resolver.validate_request`.
+    """
+    try:
+        return _runtime().validate_request(request_json).to_json()
     except CRAError as error:
         return _error_json(error)
 

@@ -56,6 +56,18 @@ def test_options_reach_the_resolver(bridge: Any) -> None:
         ('call("load_atlas", "{")', "invalid_atlas", ""),
         ('call("create_session", "", "goal")', "invalid_agent_id", "/requester/agent_id"),
         ('call("create_session", "agent", "goal", "md5")', "unknown_algorithm", "/hash_algorithm"),
+        (
+            'call("create_session", "agent", "goal", "", "x")',
+            "invalid_id",
+            "/requester/parent_session_id",
+        ),
+        (
+            'call("resolve", session, "g", "low", JSON.stringify({reuse: 1}))',
+            "invalid_reuse",
+            "/reuse",
+        ),
+        ('call("refuse_durable", "why", "[")', "invalid_arguments", ""),
+        ('call("refuse_durable", "why", JSON.stringify(["x"]))', "invalid_id", "/session_ids/0"),
         ('call("resolve", "x", "goal")', "invalid_id", "/requester/session_id"),
         ('call("resolve", session, "")', "invalid_goal", "/task/goal"),
         ('call("resolve", session, "\\ud800")', "invalid_goal", "/task/goal"),
@@ -200,6 +212,69 @@ def test_a_listener_hears_once_per_drain_that_much_waits_whatever_it_throws(brid
     assert (told["big"], told["weight"]) == (True, 98)
 
 
+def test_a_call_of_a_high_tier_waits_for_the_acknowledgement_and_hears_of_a_refusal(bridge: Any) -> None:
+    told = bridge(
+        """
+        const heard = [];
+        call("on_pressure", (waits) => { heard.push(waits); });
+        const parameters = { order_id: "1234", reason: "customer-request" };
+        const ask = await execute("order.cancel", parameters);
+        const id = ask.error.details.approval_id;
+        call("decide_approval", JSON.stringify({ approval_id: id, granted: true, approver: "me", uses: 2 }));
+        let ran = 0;
+        call("register_executor", "order.cancel", async () => { ran += 1; return "{}"; });
+        const sleep = () => new Promise((resolve) => { setTimeout(resolve, 20); });
+        const first = execute("order.cancel", parameters);
+        await sleep();
+        const before = [heard.slice(), ran];
+        const refused = call("refuse_durable", "no room", JSON.stringify([session]));
+        const second = execute("order.cancel", parameters);
+        await sleep();
+        bridge.ack(bridge.drain_traces(1000).batch_id);
+        const answers = [(await first).error.code, (await second).status];
+        call("on_pressure", undefined);
+        return { ask: ask.status, before, refused, answers, ran };
+        """
+    )
+    assert told == {
+        "ask": "pending_approval",
+        "before": [[True], 0],
+        "refused": {"told": 1},
+        "answers": ["not_durable", "success"],
+        "ran": 1,
+    }
+
+
+def test_a_request_is_validated_and_a_question_asked_again(bridge: Any) -> None:
+    told = bridge(
+        """
+        const child = call("create_session", "sub-agent", "help", "", session).session_id;
+        const request = {
+          carp_version: "1.0", request_id: "01234567-89ab-7def-8123-456789abcdef", operation: "validate",
+          timestamp: new Date().toISOString(), requester: { agent_id: "sub-agent", session_id: child },
+          task: { goal: "refund order 1234" },
+        };
+        const valid = call("validate", JSON.stringify(request));
+        const same = call("resolve_request", JSON.stringify(request));
+        const bad = call("validate", "{");
+        const options = JSON.stringify({ reuse: true });
+        const ids = [1, 2].map(() => call("resolve", child, "look", "low", options).resolution_id);
+        return { valid: valid.valid, decision: valid.decision.type, same: same.valid,
+          bad: bad.findings.map(({ code }) => code), hit: ids[0] === ids[1],
+          ended: call("end_session", session).reason, gone: call("resolve", child, "g").error.code };
+        """
+    )
+    assert told == {
+        "valid": True,
+        "decision": "partial",
+        "same": True,
+        "bad": ["invalid_request"],
+        "hit": True,
+        "ended": "completed",
+        "gone": "session_ended",
+    }
+
+
 def test_no_call_leaves_a_proxy_behind(bridge: Any) -> None:
     """The functions of the module themselves are proxies: each is called once before it is counted."""
     before, after, references_before, references_after = bridge(
@@ -217,6 +292,7 @@ def test_no_call_leaves_a_proxy_behind(bridge: Any) -> None:
           const batch = bridge.drain_traces(100);
           bridge.redeliver(); bridge.ack(batch.batch_id); bridge.drain_traces(0);
           call("on_pressure", () => undefined); call("on_pressure", undefined);
+          call("validate", "{}"); call("refuse_durable", "why");
           const other = call("create_session", "a", "b").session_id;
           call("end_session", other);
         };

@@ -103,8 +103,10 @@ test("camelCase arguments cross as the protocol's JSON, and absent ones do not c
       contextHints: [],
       atlasIds: ["x"],
       context: { k: 1 },
+      reuse: true,
     });
-    const options = '{"required_capabilities":["c"],"context_hints":[],"atlas_ids":["x"],"context":{"k":1}}';
+    const options =
+      '{"required_capabilities":["c"],"context_hints":[],"atlas_ids":["x"],"context":{"k":1},"reuse":true}';
     assert.deepEqual(full, { arguments: [sessionId, "refund", "high", options] });
     assert.deepEqual(await cra.explain({ sessionId, resolutionId: "r" }), [sessionId, "r"]);
     assert.deepEqual(await cra.decideApproval({ approvalId: "p", granted: true, approver: "me", expiresInSeconds: 60 }), {
@@ -113,6 +115,20 @@ test("camelCase arguments cross as the protocol's JSON, and absent ones do not c
       approver: "me",
       expires_in_seconds: 60,
     });
+  });
+});
+
+test("a request to validate crosses as it is, object or text, and a nested session names its parent", async () => {
+  await withCra({}, async (cra) => {
+    const request = { operation: "validate", task: { goal: "g" } };
+    assert.deepEqual(await cra.validate(request), request);
+    assert.deepEqual(await cra.validate(JSON.stringify(request)), request);
+    const parentSessionId = await cra.createSession({ agentId: "a", goal: "g" });
+    const sessionId = await cra.createSession({ agentId: "b", goal: "g", parentSessionId });
+    const [started] = await eventsOf(cra.traces(sessionId));
+    assert.equal(started?.payload["parent_session_id"], parentSessionId);
+    const [first] = await eventsOf(cra.traces(parentSessionId));
+    assert.equal(first?.payload["parent_session_id"], undefined);
   });
 });
 

@@ -48,13 +48,14 @@ export class FakeBridge implements Bridge {
     return "[]";
   }
 
-  create_session(agentId: string, goal: string, algorithm = ""): string {
+  create_session(agentId: string, goal: string, algorithm = "", parent = ""): string {
     if (algorithm === "blake3" && !this.packages.includes("blake3")) return refused("hash_unavailable", "load it first");
     const sessionId = uuid(0x5e5, this.#sequences.size);
     this.#sequences.set(sessionId, 0);
     this.#algorithms.set(sessionId, algorithm === "" ? "sha256" : algorithm);
     const named = algorithm === "blake3" ? { hash_algorithm: algorithm } : {};
-    this.#push(sessionId, "session.started", { agent_id: agentId, goal, ...named });
+    const nested = parent === "" ? {} : { parent_session_id: parent };
+    this.#push(sessionId, "session.started", { agent_id: agentId, goal, ...named, ...nested });
     return JSON.stringify({ session_id: sessionId });
   }
 
@@ -68,6 +69,10 @@ export class FakeBridge implements Bridge {
   }
 
   resolve_request(text: string): string {
+    return text;
+  }
+
+  validate(text: string): string {
     return text;
   }
 

@@ -15,6 +15,7 @@ import type {
   Statistics,
   TraceEvent,
   TraceStatistics,
+  ValidateResponse,
   VerifyResult,
 } from "./model.js";
 import type { HashAlgorithm } from "./algorithms.js";
@@ -63,6 +64,8 @@ export interface SessionOptions {
   readonly goal: string;
   /** The hash of the whole session's trace; default the one of createCra. */
   readonly hashAlgorithm?: HashAlgorithm;
+  /** A running session, of any agent, under which this one is started; it ends with it at the latest. */
+  readonly parentSessionId?: string;
 }
 
 export interface ResolveOptions {
@@ -74,6 +77,8 @@ export interface ResolveOptions {
   /** Absent means every loaded atlas. */
   readonly atlasIds?: readonly string[];
   readonly context?: JsonObject;
+  /** Take the session's latest resolution that was asked for with this and the same options, if it would come out the same. */
+  readonly reuse?: boolean;
 }
 
 export interface ExecuteOptions {
@@ -143,6 +148,8 @@ export interface Cra extends TraceAccess {
   resolve(options: ResolveOptions): Promise<Resolution>;
   /** A whole CARPRequest (operations resolve and validate), object or text; the answer's shape follows the operation. */
   resolveRequest(request: string | JsonObject): Promise<JsonObject>;
+  /** What a whole CARPRequest of any operation would be answered now, and all that is wrong with it. Has no effect. */
+  validate(request: string | JsonObject): Promise<ValidateResponse>;
   execute(options: ExecuteOptions): Promise<ExecuteResponse>;
   /** Replaces the action's executor. It runs on this thread. */
   registerExecutor(actionId: string, executor: Executor): Promise<void>;

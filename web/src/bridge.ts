@@ -40,6 +40,7 @@ const NAMES: Readonly<Record<BridgeName, true>> = {
   create_session: true,
   resolve: true,
   resolve_request: true,
+  validate: true,
   execute: true,
   list_approvals: true,
   decide_approval: true,

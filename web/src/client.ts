@@ -29,6 +29,7 @@ import type {
   SessionHead,
   Statistics,
   TraceEvent,
+  ValidateResponse,
   VerifyResult,
 } from "./model.js";
 import { folderUrl, startWorker } from "./platform.js";
@@ -123,9 +124,10 @@ class CraClient implements Cra {
     return (await this.#ask("list_atlases", [])) as readonly AtlasSummary[];
   }
 
-  async createSession({ agentId, goal, hashAlgorithm = this.#hashAlgorithm }: SessionOptions): Promise<string> {
+  async createSession(options: SessionOptions): Promise<string> {
+    const { agentId, goal, hashAlgorithm = this.#hashAlgorithm, parentSessionId = "" } = options;
     await this.#loadHash(checkedAlgorithm(hashAlgorithm));
-    const created = await this.#ask("create_session", [agentId, goal, hashAlgorithm]);
+    const created = await this.#ask("create_session", [agentId, goal, hashAlgorithm, parentSessionId]);
     return (created as { readonly session_id: string }).session_id;
   }
 
@@ -140,6 +142,7 @@ class CraClient implements Cra {
       context_hints: options.contextHints,
       atlas_ids: options.atlasIds,
       context: options.context,
+      reuse: options.reuse,
     };
     // No options at all is the bridge's fast way.
     const moreJson = Object.values(more).some((value) => value !== undefined) ? present(more) : "";
@@ -148,6 +151,10 @@ class CraClient implements Cra {
 
   async resolveRequest(request: string | JsonObject): Promise<JsonObject> {
     return (await this.#ask("resolve_request", [textOf(request)])) as JsonObject;
+  }
+
+  async validate(request: string | JsonObject): Promise<ValidateResponse> {
+    return (await this.#ask("validate", [textOf(request)])) as ValidateResponse;
   }
 
   async execute(options: ExecuteOptions): Promise<ExecuteResponse> {

@@ -93,6 +93,38 @@ export interface ExecuteResponse {
   readonly result: Json;
   readonly error: { readonly code: string; readonly message: string; readonly details: JsonObject } | null;
   readonly trace_id: string;
+  /** Where the result does not fit the action's returns_schema; only there when it does not. */
+  readonly result_findings?: readonly Finding[];
+}
+
+/** One reason to refuse a request; `pointer` is the JSON Pointer of the culprit in it. */
+export interface Finding {
+  readonly pointer: string;
+  readonly code: string;
+  readonly message: string;
+}
+
+/** The answer to operation validate (PROTOCOL 2.10). A request that would be denied is valid. */
+export interface ValidateResponse {
+  readonly carp_version: string;
+  /** Null when the request has none that can be read. */
+  readonly request_id: string | null;
+  readonly timestamp: string;
+  readonly valid: boolean;
+  /** At most 100; the first is what the request would be refused for. */
+  readonly findings: readonly Finding[];
+  readonly findings_total: number;
+  /** What a resolve would decide; null with findings, or when an execute was asked about. */
+  readonly decision: Decision | null;
+  /** What an execute would be answered; null with findings, or without `execution`. */
+  readonly would_execute: {
+    readonly status: "allowed" | "pending_approval" | "denied" | "answered_before";
+    readonly reason: string | null;
+    readonly policy_id: string | null;
+    readonly approval_id: string | null;
+    /** -1 when waiting for a full limit does not help. */
+    readonly retry_after_ms: number | null;
+  } | null;
 }
 
 /** Which policy decided one action of a resolution. */

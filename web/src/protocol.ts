@@ -92,6 +92,7 @@ export type BridgeFunction =
   | "create_session"
   | "resolve"
   | "resolve_request"
+  | "validate"
   | "execute"
   | "list_approvals"
   | "decide_approval"

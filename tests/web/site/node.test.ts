@@ -147,6 +147,40 @@ void describe("createCra on the built site", () => {
     assert.match(stored[0]?.trimEnd().split("\n").at(-1) ?? "", /"event_type":"action.approved"/);
   });
 
+  test("a request is validated without effect, and a nested session ends with its parent", async () => {
+    const { sessionId } = await resolved("refund order 1234");
+    const child = await cra.createSession({ agentId: "sub-agent", goal: "look", parentSessionId: sessionId });
+    const request = {
+      carp_version: "1.0",
+      request_id: "01234567-89ab-7def-8123-456789abcdef",
+      timestamp: new Date().toISOString(),
+      operation: "validate",
+      requester: { agent_id: "sub-agent", session_id: child, parent_session_id: sessionId },
+      task: { goal: "refund order 1234" },
+    };
+    const valid = await cra.validate(request);
+    assert.deepEqual([valid.valid, valid.decision?.type, valid.would_execute], [true, "partial", null]);
+    const same = await cra.resolveRequest(request);
+    assert.deepEqual({ ...same, timestamp: "" }, { ...valid, timestamp: "" });
+    const bad = await cra.validate({ ...request, timestamp: "2001-01-01T00:00:00Z", atlas_ids: ["com.none"] });
+    assert.deepEqual(bad.findings.map(({ code }) => code), ["stale_timestamp", "atlas_not_found"]);
+    await cra.endSession(sessionId);
+    const events = await eventsOf(cra.traces(child));
+    assert.deepEqual(
+      events.map(({ event_type, payload }) => [event_type, payload["parent_session_id"] ?? payload["reason"]]),
+      [["session.started", sessionId], ["session.ended", "cancelled"]],
+    );
+  });
+
+  test("the same question asked with reuse gets the same resolution and adds two events", async () => {
+    const { sessionId } = await resolved("refund order 1234");
+    const options = { sessionId, goal: "refund order 1234", reuse: true };
+    const first = await cra.resolve(options);
+    assert.equal((await cra.resolve(options)).resolution_id, first.resolution_id);
+    const last = (await eventsOf(cra.traces(sessionId))).slice(-2);
+    assert.deepEqual(last.map(({ event_type }) => event_type), ["carp.request.received", "carp.resolution.cached"]);
+  });
+
   test("each action of a resolution has the policy that decided it", async () => {
     const { sessionId, resolution } = await resolved("refund order 1234");
     const explained = await cra.explain({ sessionId, resolutionId: resolution.resolution_id });
