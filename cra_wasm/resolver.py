@@ -90,7 +90,7 @@ class Resolver:
             of the session; execute, approvals and new sessions are refused all the same, and so is an execute
             under a resolution that was dropped.
         ttl_seconds: 1-86400, how long an execute may name a resolution.
-        skew_seconds: how far a CARPRequest's timestamp may be from now.
+        skew_seconds: 0 or more, how far a CARPRequest's timestamp may be from now.
         hash_algorithm: "sha256", or "blake3" where it is installed; each session may have its own.
         durable_before: which calls are stored before their executor starts: those of an effective tier of
             "high" or critical, "all", or "none". Behind `drain_traces` that has to be waited for, which only
@@ -101,8 +101,8 @@ class Resolver:
     Safe to call from several threads. What goes wrong is a CRAError; a denial is a value.
 
     Raises:
-        InvalidInput: `invalid_tracing`, `invalid_capacity`, `invalid_ttl`, `invalid_durable_before`,
-            `invalid_durable_wait`, `unknown_algorithm`.
+        InvalidInput: `invalid_tracing`, `invalid_capacity`, `invalid_ttl`, `invalid_skew`,
+            `invalid_durable_before`, `invalid_durable_wait`, `unknown_algorithm`.
         BackendFailure: `hash_unavailable`.
     """
 
@@ -129,7 +129,7 @@ class Resolver:
             raise InvalidInput("invalid_ttl", "give 1 to 86400 seconds", pointer="/ttl_seconds")
         constructor_of(hash_algorithm)
         self._lock = new_lock()
-        self._skew_seconds = skew_seconds
+        self._skew_seconds = arguments.check_skew(skew_seconds)
         self._planner = Planner(Catalogue(), ttl_seconds)
         self._executors: dict[str, Executor] = {}
         self._buffer: TraceRingBuffer | None = None
@@ -585,9 +585,13 @@ class Resolver:
     # Approvals
 
     def approvals(self, session_id: str | None = None) -> list[dict[str, Json]]:
-        """Return the approvals asked for, of one session or of all running ones, oldest first."""
+        """Return the approvals asked for, of one session or of all running ones, oldest first.
+
+        Each tells its `state`: pending, granted, refused, used or expired.
+        """
         with self._lock:
-            return [approval.to_dict() for approval in self._approvals.list(session_id)]
+            _, elapsed_ns = self._recorder.times()
+            return [approval.to_dict(elapsed_ns) for approval in self._approvals.list(session_id)]
 
     def grant_approval(
         self,

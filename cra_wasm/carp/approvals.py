@@ -42,8 +42,10 @@ class Approval:
         """Whether a call may use it now."""
         return self.state == "granted" and self.uses_left > 0 and elapsed_ns < self.expires_elapsed_ns
 
-    def to_dict(self) -> dict[str, Json]:
-        """Return what an approver needs to see; `parameters_json` is the canonical text of the call's."""
+    def to_dict(self, elapsed_ns: int = 0) -> dict[str, Json]:
+        """Return what an approver needs to see at that time; `parameters_json` is the canonical text of the
+        call's."""
+        is_over = self.state == "granted" and elapsed_ns >= self.expires_elapsed_ns
         return {
             "approval_id": self.approval_id,
             "session_id": self.session_id,
@@ -52,7 +54,7 @@ class Approval:
             "parameters_hash": self.parameters_hash,
             "parameters_json": self.parameters_json,
             "policy_id": self.policy_id,
-            "state": self.state,
+            "state": "expired" if is_over else self.state,
             "approver": self.approver,
             "reason": self.reason,
             "uses_left": self.uses_left,

@@ -110,6 +110,13 @@ def check_context(context: object) -> dict[str, Json] | None:
     return dict(context)
 
 
+def check_skew(skew_seconds: object) -> int:
+    """Return how far a request's time may be from now, or raise InvalidInput `invalid_skew`."""
+    if isinstance(skew_seconds, bool) or not isinstance(skew_seconds, int) or skew_seconds < 0:
+        raise InvalidInput("invalid_skew", "give whole seconds, 0 or more", pointer="/skew_seconds")
+    return skew_seconds
+
+
 def check_reuse(reuse: object) -> None:
     """Refuse what is neither true nor false: InvalidInput `invalid_reuse`."""
     if not isinstance(reuse, bool):

@@ -379,7 +379,8 @@ class ReferenceResolver:
         return self.calls.execute(session, resolution_id, action_id, parameters, idempotency_key)
 
     def approvals(self) -> list[dict[str, Any]]:
-        return [one.to_dict() for one in self.state.approvals]
+        _, elapsed_ns = self.state.look()
+        return [one.to_dict(elapsed_ns) for one in self.state.approvals]
 
     def grant_approval(
         self, approval_id: str, approver: str, expires_in_seconds: int | None, uses: int | None

@@ -69,12 +69,14 @@ class Approval:
     def is_usable(self, elapsed_ns: int) -> bool:
         return self.state == "granted" and elapsed_ns < self.expires_ns
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self, elapsed_ns: int = 0) -> dict[str, Any]:
         shown = (
             "approval_id session_id agent_id action_id parameters_hash policy_id state approver reason "
             "uses_left expires_at"
         )
         told = {name: getattr(self, name) for name in shown.split()}
+        if self.state == "granted" and elapsed_ns >= self.expires_ns:
+            told["state"] = "expired"
         return {**told, "parameters_json": canonical(self.parameters)}
 
 

@@ -288,3 +288,14 @@ def test_a_request_or_a_grant_that_cannot_be_recorded_has_not_happened(new_rig: 
     assert rig.resolver.approvals()[0]["state"] == "pending"
     drain()
     assert ask(rig, resolution_id=resolution_id).status == "pending_approval"
+
+
+def test_a_list_tells_the_state_of_now(rig: Any) -> None:
+    """PROTOCOL 2.6.12: a grant whose time is over must not look as if it could be used."""
+    approval_id = approval_of(ask(rig))
+    rig.resolver.grant_approval(approval_id, approver="ann", expires_in_seconds=60, uses=2)
+    rig.clock.advance(59)
+    assert [one["state"] for one in rig.resolver.approvals()] == ["granted"]
+    rig.clock.advance(1)
+    assert [one["state"] for one in rig.resolver.approvals()] == ["expired"]
+    assert [one["state"] for one in rig.resolver.approvals(rig.session_id)] == ["expired"]

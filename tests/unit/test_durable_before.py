@@ -62,6 +62,7 @@ def on_loop(scenario: Callable[[], Any]) -> Any:
 
 @on_a_loop
 def test_a_high_call_starts_when_the_batch_that_holds_its_approval_is_acknowledged() -> None:
+    # PROTOCOL 2.7.15
     calls = Calls()
 
     async def scenario() -> Any:
@@ -141,6 +142,7 @@ def test_a_low_call_waits_only_where_all_do() -> None:
 
 @on_a_loop
 def test_a_refused_call_does_not_run_is_recorded_so_and_may_use_its_key_again() -> None:
+    # PROTOCOL 2.7.18
     calls = Calls()
 
     async def scenario() -> None:
@@ -233,6 +235,7 @@ def test_a_consumer_on_another_thread_may_acknowledge() -> None:
 
 
 def test_a_sync_call_cannot_wait_and_is_refused_before_anything_is_recorded() -> None:
+    # PROTOCOL 2.7.17
     calls = Calls()
     calls.lines()
     with pytest.raises(InvalidState) as caught:
@@ -253,6 +256,7 @@ def test_a_task_of_a_high_tier_makes_every_call_high() -> None:
 
 @pytest.mark.parametrize("tracing", ["immediate", "deferred"])
 def test_a_resolver_with_its_own_storage_has_stored_it_when_the_executor_starts(tracing: Any) -> None:
+    # PROTOCOL 2.7.14
     storage = MemoryStorage()
     calls = Calls(tracing=tracing, storage=storage)
     found: list[str] = []
@@ -265,6 +269,7 @@ def test_a_resolver_with_its_own_storage_has_stored_it_when_the_executor_starts(
 
 
 def test_a_session_whose_chain_is_stopped_runs_nothing_of_a_high_tier() -> None:
+    # PROTOCOL 2.7.16
     storage = MemoryStorage()
     calls = Calls(storage=storage)
     calls.resolver.flush_traces()

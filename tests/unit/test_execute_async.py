@@ -89,6 +89,7 @@ def test_a_coroutine_returned_to_the_sync_call_is_closed_and_a_failure(rig: Any)
 def test_an_executor_over_its_time_is_cancelled_and_recorded_as_timeout(
     rig: Any, shop: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # PROTOCOL 2.7.19
     cancelled: list[bool] = []
 
     async def hang(parameters: Any) -> None:

@@ -31,6 +31,7 @@ def ends(rig: Any, *session_ids: str) -> list[dict[str, Any]]:
 
 
 def test_a_nested_session_names_its_parent_in_its_first_event_and_no_other_does(rig: Any) -> None:
+    # PROTOCOL 2.11.2, PROTOCOL 3.1.7
     child = child_of(rig)
     (started,) = rig.resolver.get_trace(child)
     assert started.payload["parent_session_id"] == rig.session_id
@@ -60,6 +61,7 @@ def test_a_parent_that_does_not_run_here_is_refused(
 
 
 def test_an_ended_parent_takes_no_more_children(rig: Any) -> None:
+    # PROTOCOL 2.11.1
     rig.resolver.end_session(rig.session_id)
     with pytest.raises(InvalidState) as caught:
         child_of(rig)
@@ -69,6 +71,7 @@ def test_an_ended_parent_takes_no_more_children(rig: Any) -> None:
 def test_a_request_may_name_the_parent_and_must_name_the_right_one(
     rig: Any, request_of: Callable[..., Any]
 ) -> None:
+    # PROTOCOL 2.11.3
     child = child_of(rig)
     requester = {"agent_id": "sub-agent", "session_id": child}
     for parent in ({"parent_session_id": rig.session_id}, {}, {"parent_session_id": None}):
@@ -87,6 +90,7 @@ def test_a_request_may_name_the_parent_and_must_name_the_right_one(
 
 
 def test_ending_a_session_ends_those_under_it_first_as_cancelled(rig: Any) -> None:
+    # PROTOCOL 2.11.4
     child = child_of(rig)
     other = child_of(rig)
     grandchild = child_of(rig, child, "third")
@@ -127,6 +131,7 @@ def test_a_child_that_ended_is_not_ended_again(rig: Any) -> None:
 
 @pytest.mark.cpython_only(reason="asyncio.run cannot wait inside Pyodide's running event loop")
 def test_while_an_executor_of_a_descendant_runs_none_ends(rig: Any) -> None:
+    # PROTOCOL 2.11.5
     child = child_of(rig)
     grandchild = child_of(rig, child)
 
@@ -205,6 +210,7 @@ def live_sessions() -> int:
 
 
 def test_ended_sessions_free_their_memory() -> None:
+    # PROTOCOL 2.11.6
     resolver = Resolver(clock=FakeClock(), ids=SequentialIds(), tracing="deferred", capacity=100_000)
     resolver.load_atlas(SHOP)
     resolver.register_executor("item.list", lambda parameters: {"text": "x" * 1000})

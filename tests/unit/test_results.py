@@ -38,6 +38,7 @@ def test_a_result_that_fits_has_nothing_to_tell(rig: Any, returning: Any) -> Non
 def test_one_that_does_not_is_a_success_with_findings_and_the_trace_counts_them(
     rig: Any, returning: Any
 ) -> None:
+    # PROTOCOL 2.13.2, PROTOCOL 3.1.17
     answer = returning({"total": -1, "secret": "the customer's own words"})
     assert (answer.status, answer.error, answer.result["total"]) == ("success", None, -1)
     told = answer.to_dict()["result_findings"]
@@ -58,6 +59,7 @@ def test_the_answer_of_a_key_keeps_its_findings(returning: Any) -> None:
 
 
 def test_the_findings_are_bounded(rig: Any, shop: dict[str, Any]) -> None:
+    # PROTOCOL 2.13.3
     shop["actions"][1]["returns_schema"] = {"type": "array", "items": {"type": "string"}}
     rig.resolver.load_atlas(shop)
     rig.resolver.register_executor("item.list", lambda parameters: list(range(1000)))
@@ -75,6 +77,7 @@ def test_schemas_that_are_no_object_with_keywords(
 
 
 def test_an_unusable_returns_schema_refuses_the_atlas(rig: Any, shop: dict[str, Any]) -> None:
+    # PROTOCOL 2.13.1
     shop["actions"][1]["returns_schema"] = {"unheardOf": 1}
     with pytest.raises(InvalidInput) as caught:
         rig.resolver.load_atlas(shop)

@@ -18,6 +18,7 @@ def ask(rig: Any, goal: str = "look around", **options: Any) -> Any:
 
 
 def test_the_same_question_gets_the_same_resolution_and_two_events(rig: Any) -> None:
+    # PROTOCOL 2.12.3, PROTOCOL 3.1.26
     first = ask(rig)
     assert rig.types()[-1] == "carp.resolution.completed"
     rig.clock.advance(5)
@@ -45,6 +46,7 @@ def test_the_same_question_gets_the_same_resolution_and_two_events(rig: Any) -> 
 
 
 def test_without_it_every_resolve_is_its_own_and_none_is_reused(rig: Any) -> None:
+    # PROTOCOL 2.12.4
     plain = rig.resolve()
     assert ask(rig) is not plain
     assert rig.resolve(reuse=False) is not plain
@@ -63,6 +65,7 @@ def test_without_it_every_resolve_is_its_own_and_none_is_reused(rig: Any) -> Non
     ],
 )
 def test_another_question_is_another_resolution(rig: Any, other: dict[str, Any]) -> None:
+    # PROTOCOL 2.12.1
     first = ask(rig)
     second = ask(rig, **other)
     assert second is not first
@@ -79,6 +82,7 @@ def test_another_session_has_its_own(rig: Any) -> None:
 def test_it_is_resolved_anew_when_it_expired_or_was_pushed_out(
     rig: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # PROTOCOL 2.12.2
     first = ask(rig)
     rig.clock.advance(3599)
     assert ask(rig) is first

@@ -18,6 +18,7 @@ def stale(rig: Any) -> list[tuple[int, dict[str, Any]]]:
 def test_changed_and_removed_blocks_are_told_between_request_and_action(
     rig: Any, shop: dict[str, Any]
 ) -> None:
+    # PROTOCOL 2.7.20, PROTOCOL 3.1.27, PROTOCOL 3.3.4
     resolution = rig.resolve("a refund, please")
     shop["context_blocks"][1]["content"] = "Within 14 days."
     del shop["context_blocks"][0]

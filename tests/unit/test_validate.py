@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cra_wasm import InvalidState, ValidateResponse
+from cra_wasm import BufferFull, InvalidInput, InvalidState, Resolver, ValidateResponse
 from cra_wasm.carp import approvals as approvals_module
 
 UNKNOWN = "01940d23-3a00-7000-8000-0000ffff0001"
@@ -58,6 +58,7 @@ def state_of(rig: Any) -> tuple[Any, ...]:
 
 
 def test_a_valid_resolve_is_answered_with_its_decision(rig: Any, request_of: Callable[..., Any]) -> None:
+    # PROTOCOL 2.10.3, PROTOCOL 2.10.7
     request = request_of(rig)
     answer = rig.resolver.validate_request(request)
     assert answer.to_dict() == {
@@ -83,6 +84,7 @@ def test_resolve_request_answers_the_operation(rig: Any, request_of: Callable[..
 def test_nothing_is_changed_recorded_or_used_up(
     rig: Any, request_of: Callable[..., Any], execute_of: Callable[..., dict[str, Any]]
 ) -> None:
+    # PROTOCOL 2.10.1
     asked = [
         request_of(rig),
         execute_of(),
@@ -135,6 +137,7 @@ def test_an_execute_is_told_what_it_would_be_answered(
     parameters: Any,
     expected: dict[str, Any],
 ) -> None:
+    # PROTOCOL 2.10.2, PROTOCOL 2.10.4, PROTOCOL 2.10.8
     request = execute_of(action_id, parameters)
     answer = rig.resolver.validate_request(request).to_dict()
     nothing = dict.fromkeys(["reason", "policy_id", "approval_id", "retry_after_ms"])
@@ -162,6 +165,7 @@ def test_a_waiting_call_is_told_its_approval_and_an_answered_key_that_it_was_ans
 
 
 def test_all_findings_are_told_in_the_order_of_the_checks(rig: Any, request_of: Callable[..., Any]) -> None:
+    # PROTOCOL 2.10.5
     used = request_of(rig)
     rig.resolver.resolve_request(used)
     request = {
@@ -231,6 +235,7 @@ def test_parameters_hide_neither_a_missing_resolution_nor_a_missing_executor(
 def test_a_session_full_of_approvals_is_a_finding_and_forgets_none(
     rig: Any, execute_of: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # PROTOCOL 2.10.1
     monkeypatch.setattr(approvals_module, "APPROVALS_PER_SESSION", 1)
     asked = rig.resolver.resolve_request(execute_of("item.refund", {"amount": 1}))
     other = execute_of("item.refund", {"amount": 2})
@@ -251,12 +256,14 @@ def test_a_session_full_of_approvals_is_a_finding_and_forgets_none(
     ],
 )
 def test_what_is_no_request_has_findings_and_no_id(rig: Any, source: Any, pointers: list[str]) -> None:
+    # PROTOCOL 2.10.9
     answer = rig.resolver.validate_request(source)
     assert codes(answer) == [("invalid_request", pointer) for pointer in pointers]
     assert (answer.request_id, answer.valid) == (None, False)
 
 
 def test_findings_are_cut_and_counted(rig: Any, request_of: Callable[..., Any]) -> None:
+    # PROTOCOL 2.10.6
     request = request_of(rig, **{f"x{number}": 1 for number in range(300)})
     answer = rig.resolver.validate_request(request)
     assert (len(answer.findings), answer.findings_total) == (100, 300)
@@ -279,8 +286,39 @@ def test_an_unrecorded_resolution_is_a_finding(new_rig: Callable[..., Any], requ
     ]
 
 
+def test_neither_room_nor_the_way_of_the_call_is_looked_at(
+    new_rig: Callable[..., Any], request_of: Any
+) -> None:
+    # PROTOCOL 2.10.10
+    rig = new_rig(tracing="deferred", capacity=16)
+    resolution_id = rig.resolve().resolution_id
+
+    async def read(parameters: Any) -> None:
+        pytest.fail("it ran")
+
+    rig.resolver.register_executor("item.read", read)
+    execution = {"resolution_id": resolution_id, "action_id": "item.read", "parameters": READ}
+    asked = request_of(rig, operation="execute", execution=execution)
+    assert rig.resolver.validate_request(asked).would_execute.status == "allowed"
+    with pytest.raises(InvalidState) as caught:
+        rig.resolver.resolve_request(asked)
+    assert caught.value.code == "async_executor"
+    before = rig.resolver.buffer_stats()
+    assert rig.resolver.validate_request(request_of(rig)).valid
+    assert rig.resolver.buffer_stats() == before
+    with pytest.raises(BufferFull):
+        rig.resolve()
+
+
 def test_a_closed_resolver_validates_nothing(rig: Any, request_of: Callable[..., Any]) -> None:
     rig.resolver.close()
     with pytest.raises(InvalidState) as caught:
         rig.resolver.validate_request(request_of(rig))
     assert caught.value.code == "resolver_closed"
+
+
+@pytest.mark.parametrize("skew_seconds", [-1, 1.5, True, "300", None])
+def test_a_resolver_wants_a_skew_in_whole_seconds(skew_seconds: Any) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Resolver(skew_seconds=skew_seconds)
+    assert (caught.value.code, caught.value.details["pointer"]) == ("invalid_skew", "/skew_seconds")
