@@ -23,9 +23,12 @@ from pydantic import (
 
 from ..errors import Json
 from .redaction import MAX_REDACTIONS
+from .versions import parse_range
 
 MAX_LIST: Final = 10_000
 """Most entries of any list in an atlas."""
+
+MAX_DEPENDENCIES: Final = 100
 
 _SEMVER: Final = (
     r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)"
@@ -49,6 +52,12 @@ def _visible(text: str) -> str:
     return text
 
 
+def _readable_range(text: str) -> str:
+    """Refuse text that is no version range."""
+    parse_range(text)
+    return text
+
+
 def _whole_as_int(number: float) -> float:
     """Keep `10` as it was written, not as `10.0`."""
     return int(number) if number.is_integer() else number
@@ -64,6 +73,15 @@ CapabilityId: TypeAlias = Annotated[
     str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(\.[a-z][a-z0-9]*)*$", max_length=255)
 ]
 SemVer: TypeAlias = Annotated[str, StringConstraints(pattern=_SEMVER, max_length=255)]
+VersionRange: TypeAlias = Annotated[
+    str, StringConstraints(min_length=1, max_length=255), AfterValidator(_readable_range)
+]
+ContextFile: TypeAlias = Annotated[
+    str,
+    StringConstraints(pattern=r"^context(/[A-Za-z0-9_][A-Za-z0-9._-]*)+\.(md|txt|json)$", max_length=255),
+]
+"""A path in a package. No segment begins with a dot, so none leads out of `context/`."""
+
 Name: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_visible)]
 Text: TypeAlias = Annotated[str, StringConstraints(max_length=1000)]
 Identifier: TypeAlias = Annotated[
@@ -175,6 +193,17 @@ class ContextBlock(Strict):
     conditions: Conditions | None = None
 
 
+class ContextPack(Strict):
+    """Files of a package that an agent should know together; whole files are cut to fit `max_tokens`."""
+
+    pack_id: Identifier
+    name: Name
+    files: Annotated[tuple[ContextFile, ...], Field(min_length=1, max_length=MAX_LIST)]
+    priority: Priority = 100
+    conditions: Conditions | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+
+
 class PolicyParameters(Strict):
     """The parameters of all policy types; `Policy` checks which belong to which type.
 
@@ -265,9 +294,9 @@ class Atlas(Strict):
     homepage: Annotated[str, StringConstraints(max_length=2000)] | None = None
     repository: Annotated[str, StringConstraints(max_length=2000)] | None = None
     domains: tuple[str, ...] = ()
-    dependencies: dict[AtlasId, str] = {}
+    dependencies: Annotated[dict[AtlasId, VersionRange], Field(max_length=MAX_DEPENDENCIES)] = {}
     capabilities: Annotated[tuple[Capability, ...], Field(max_length=MAX_LIST)] = ()
-    context_packs: tuple[Json, ...] = ()
+    context_packs: Annotated[tuple[ContextPack, ...], Field(max_length=MAX_LIST)] = ()
     context_blocks: Annotated[tuple[ContextBlock, ...], Field(max_length=MAX_LIST)] = ()
     policies: Annotated[tuple[Policy, ...], Field(max_length=MAX_LIST)] = ()
     actions: Annotated[tuple[Action, ...], Field(max_length=MAX_LIST)] = ()

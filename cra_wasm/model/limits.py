@@ -22,3 +22,18 @@ MAX_PATTERN_CHECKS: Final = 5_000_000
 
 MAX_CANDIDATES: Final = 20_000
 """Most actions of all loaded atlases together: one resolve must fit the ids of one block and the buffer."""
+
+MAX_PACKAGE_BYTES: Final = MAX_TEXT_BYTES
+"""Largest atlas package, unpacked: all its files together, counted while they are read."""
+
+MAX_PACKAGE_FILES: Final = 2_000
+"""Most files and folders of a package."""
+
+MAX_PACKAGE_DEPTH: Final = 16
+"""Most parts of a path in a package."""
+
+MAX_CONTEXT_FILE_CHARS: Final = 100_000
+"""Longest file of a context pack, as of an inline block."""
+
+MAX_PACK_CHARS: Final = 16 * 1024 * 1024
+"""Most characters of all context packs of an atlas; a file counts for each pack that lists it."""
