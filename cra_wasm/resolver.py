@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Literal, NoReturn
 
-from .atlas.loader import load_atlas
+from .atlas.findings import Finding
 from .carp.approvals import Approvals
-from .carp.catalogue import Catalogue, CompiledAction, CompiledAtlas
+from .carp.catalogue import Catalogue, CompiledAction
 from .carp.limits import Ledger
 from .carp.planner import Planner
-from .carp.schema import Validator, compile_schema
 from .errors import BackendFailure, BufferFull, CRAError, InvalidInput, InvalidState, Json, NotFound
 from .hashing import DEFAULT_ALGORITHM, constructor_of
 from .model.atlas import RISK_TIERS, Atlas
@@ -35,6 +33,14 @@ from .runtime.durability import DURABLE_WAIT_SECONDS, Durability
 from .runtime.execution import MAX_ERROR_MESSAGE_CHARS, Execution, Running
 from .runtime.execution_checks import ExecuteRequest, ExecutionChecks
 from .runtime.executors import ExecutionFailed, Executor, new_executor, refuse_async, run, run_async
+from .runtime.loading import (
+    AtlasSource,
+    ReadAtlas,
+    check_not_required,
+    read_one,
+    read_several,
+    with_atlases,
+)
 from .runtime.recorder import Recorder
 from .runtime.redacting import redacted_host_texts, session_redaction
 from .runtime.requests import check_request
@@ -131,6 +137,7 @@ class Resolver:
         self._lock = new_lock()
         self._skew_seconds = arguments.check_skew(skew_seconds)
         self._planner = Planner(Catalogue(), ttl_seconds)
+        self._atlas_warnings: dict[str, tuple[Finding, ...]] = {}
         self._executors: dict[str, Executor] = {}
         self._buffer: TraceRingBuffer | None = None
         self._processor: TraceProcessor | None = None
@@ -162,31 +169,43 @@ class Resolver:
 
     # Atlases
 
-    def load_atlas(self, source: str | bytes | dict[str, Json] | Path) -> Atlas:
-        """Load an atlas from JSON text, a dict, or a file by its Path; one with the same id is replaced.
+    def load_atlas(self, source: AtlasSource, *, strict: bool = True) -> Atlas:
+        """Load an atlas: JSON text, a dict, the bytes of a zip, or the Path of a file, a folder or a zip; one
+        with the same id is replaced.
 
         Running sessions see it from their next resolve on; until then they keep the one that they resolved
         against.
+
+        Args:
+            strict: False reads other dialects where that allows nothing more; see `atlas_warnings`.
 
         Raises:
             InvalidInput: `invalid_atlas` with all findings, `duplicate_action`, `too_many_actions`; nothing
                 was changed.
             NotFound: `file_not_found`.
-            InvalidState: `resolver_closed`, as all calls but those that read or drain traces.
+            InvalidState: `atlas_required` when a loaded atlas needs another version of it; `resolver_closed`,
+                as all calls but those that read or drain traces.
         """
-        validators: dict[str, Validator] = {}
+        return self._load([read_one(source, strict=strict)])[0]
 
-        def check_schema(schema: Json, pointer: str) -> None:
-            validators[pointer] = compile_schema(schema, pointer=pointer)
+    def load_atlases(self, sources: Sequence[AtlasSource], *, strict: bool = True) -> list[Atlas]:
+        """Load atlases that need each other, given in any order: all or none (PROTOCOL 1.12).
 
-        atlas = load_atlas(source, check_schema=check_schema)
+        Raises:
+            CRAError: as `load_atlas`; each finding says in `source` which of the sources it is about.
+        """
+        return self._load(read_several(sources, strict=strict))
+
+    def _load(self, read: Sequence[ReadAtlas]) -> list[Atlas]:
         with self._lock:
             self._check_open()
-            replaced = self._planner.catalogue.atlases.get(atlas.atlas_id)
-            self._planner = self._planner.loading(CompiledAtlas(atlas, replaced, validators))
-            if replaced is not None:
-                self._ledger.look_again_at(atlas.atlas_id)
-        return atlas
+            before = self._planner.catalogue
+            self._planner = self._planner.loading(*with_atlases(before, read))
+            for one in read:
+                self._atlas_warnings[one.atlas.atlas_id] = one.loaded.warnings
+                if one.atlas.atlas_id in before.atlases:
+                    self._ledger.look_again_at(one.atlas.atlas_id)
+        return [one.atlas for one in read]
 
     def unload_atlas(self, atlas_id: str) -> None:
         """Remove an atlas with its actions, policies, context and limits; its resolutions can no longer run.
@@ -194,13 +213,35 @@ class Resolver:
         Raises:
             InvalidInput: `invalid_atlas_ids` for what is no id.
             NotFound: `atlas_not_found`.
+            InvalidState: `atlas_required` when a loaded atlas needs it.
         """
         arguments.check_atlas_ids((atlas_id,))
         with self._lock:
             self._check_open()
+            check_not_required(self._planner.catalogue, atlas_id)
             self._planner = self._planner.unloading(atlas_id)
             self._approvals.forget_atlas(atlas_id)
             self._ledger.forget_atlas(atlas_id)
+            del self._atlas_warnings[atlas_id]
+
+    def atlas(self, atlas_id: str) -> Atlas:
+        """Return a loaded atlas; what stood in files of a package is part of its lists.
+
+        Raises:
+            InvalidInput: `invalid_atlas_ids` for what is no id.
+            NotFound: `atlas_not_found`.
+        """
+        arguments.check_atlas_ids((atlas_id,))
+        return self._planner.catalogue.named(atlas_id, pointer="/atlas_id").atlas
+
+    def atlas_warnings(self, atlas_id: str) -> list[dict[str, Json]]:
+        """Return what of a loaded atlas was read from another dialect, as {pointer, code, message}.
+
+        Raises:
+            NotFound: `atlas_not_found`.
+        """
+        self.atlas(atlas_id)
+        return [dict(one) for one in self._atlas_warnings.get(atlas_id, ())]
 
     def atlases(self) -> list[Atlas]:
         """Return the loaded atlases in the order of loading."""

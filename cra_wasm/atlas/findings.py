@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from typing import Final, TypeAlias
 
 from ..errors import InvalidInput, Json
-from ..model.atlas import Atlas
+from ..model.atlas import Atlas, ContextBlock, ContextPack, Policy
 from ..model.limits import MAX_PATTERN_CHECKS
 from ..model.redaction import UNREDACTABLE, path_of
 
 Finding: TypeAlias = dict[str, Json]
-"""{pointer, code, message}."""
+"""{pointer, code, message}, and `file` where the atlas is a package: the pointer is into that file."""
 
 SchemaCheck: TypeAlias = Callable[[Json, str], object]
 """Takes a JSON Schema and its pointer; raises InvalidInput when it is not of the supported subset."""
 
 
-def find_contradictions(atlas: Atlas, check_schema: SchemaCheck) -> list[Finding]:
-    """Return all findings, in document order by kind; none means that the atlas may be loaded."""
+INVALID_ATLAS: Final = "invalid_atlas"
+
+Known: TypeAlias = Mapping[str, Set[str] | None]
+"""The names of a list of an atlas, under the list's name; None where not all of them could be read."""
+
+
+def find_contradictions(atlas: Atlas, known: Known, check_schema: SchemaCheck) -> list[Finding]:
+    """Return all findings but duplicates, in document order by kind; none means that it may be loaded.
+
+    Args:
+        known: of actions, capabilities and context packs. What an unreadable entry may have named lacks
+            nowhere: a finding that goes away when another is mended would mislead.
+    """
     return [
-        *_absent_features(atlas),
-        *_duplicates("/actions", "action_id", [action.action_id for action in atlas.actions]),
-        *_duplicates("/policies", "policy_id", [policy.policy_id for policy in atlas.policies]),
-        *_duplicates(
-            "/capabilities", "capability_id", [capability.capability_id for capability in atlas.capabilities]
-        ),
-        *_duplicates("/context_blocks", "context_id", [block.context_id for block in atlas.context_blocks]),
-        *_unknown_names(atlas),
+        *_unknown_names(atlas, known),
         *_reserved_policy_ids(atlas),
         *_unredactable(atlas),
         *_too_many_patterns(atlas),
@@ -35,57 +39,57 @@ def find_contradictions(atlas: Atlas, check_schema: SchemaCheck) -> list[Finding
     ]
 
 
+def find_duplicates(section: str, member: str, names: Iterable[str | None]) -> Iterator[Finding]:
+    """Yield a finding for each entry of a list whose name another one before it has."""
+    seen: set[str] = set()
+    for index, name in enumerate(names):
+        if name is None:
+            continue
+        if name in seen:
+            yield _finding(f"/{section}/{index}/{member}", "duplicate_id", f"`{name}` stands twice")
+        seen.add(name)
+
+
 def _finding(pointer: str, code: str, message: str) -> Finding:
     return {"pointer": pointer, "code": code, "message": message}
 
 
-def _absent_features(atlas: Atlas) -> Iterator[Finding]:
-    if atlas.context_packs:
-        yield _finding(
-            "/context_packs", "not_supported", "context packs are not built yet: write context_blocks"
-        )
-    if atlas.dependencies:
-        yield _finding("/dependencies", "not_supported", "dependencies are not built yet: leave them out")
-
-
-def _duplicates(pointer: str, field: str, names: Iterable[str]) -> Iterator[Finding]:
-    seen: set[str] = set()
-    for index, name in enumerate(names):
-        if name in seen:
-            yield _finding(f"{pointer}/{index}/{field}", "duplicate_id", f"`{name}` stands twice")
-        seen.add(name)
-
-
-def _unknown_names(atlas: Atlas) -> Iterator[Finding]:
-    actions = {action.action_id for action in atlas.actions}
-    capabilities = {capability.capability_id for capability in atlas.capabilities}
+def _unknown_names(atlas: Atlas, known: Known) -> Iterator[Finding]:
     for index, capability in enumerate(atlas.capabilities):
-        for place, name in enumerate(capability.actions):
-            if name not in actions:
-                yield _finding(
-                    f"/capabilities/{index}/actions/{place}", "unknown_action", f"no action `{name}` here"
-                )
-        for place, name in enumerate(capability.context_packs):
-            yield _finding(
-                f"/capabilities/{index}/context_packs/{place}",
-                "unknown_context_pack",
-                f"no pack `{name}` here",
-            )
-    for index, policy in enumerate(atlas.policies):
-        wanted = policy.conditions.capabilities if policy.conditions else None
-        yield from _unknown(f"/policies/{index}/conditions/capabilities", wanted, capabilities)
+        where = f"/capabilities/{index}"
+        yield from _unknown(f"{where}/actions", capability.actions, known["actions"], "action")
         yield from _unknown(
-            f"/policies/{index}/parameters/capabilities", policy.parameters.capabilities, capabilities
+            f"{where}/context_packs", capability.context_packs, known["context_packs"], "context_pack"
         )
-    for index, block in enumerate(atlas.context_blocks):
-        wanted = block.conditions.capabilities if block.conditions else None
-        yield from _unknown(f"/context_blocks/{index}/conditions/capabilities", wanted, capabilities)
+    for index, policy in enumerate(atlas.policies):
+        yield from _unknown(
+            f"/policies/{index}/parameters/capabilities",
+            policy.parameters.capabilities,
+            known["capabilities"],
+            "capability",
+        )
+    holders: tuple[tuple[str, Sequence[Policy | ContextPack | ContextBlock]], ...] = (
+        ("policies", atlas.policies),
+        ("context_packs", atlas.context_packs),
+        ("context_blocks", atlas.context_blocks),
+    )
+    for section, entries in holders:
+        for index, entry in enumerate(entries):
+            wanted = entry.conditions.capabilities if entry.conditions else None
+            yield from _unknown(
+                f"/{section}/{index}/conditions/capabilities", wanted, known["capabilities"], "capability"
+            )
 
 
-def _unknown(pointer: str, names: Iterable[str] | None, known: set[str]) -> Iterator[Finding]:
+def _unknown(
+    pointer: str, names: Iterable[str] | None, known: Set[str] | None, kind: str
+) -> Iterator[Finding]:
+    if known is None:
+        return
     for place, name in enumerate(names or ()):
         if name not in known:
-            yield _finding(f"{pointer}/{place}", "unknown_capability", f"no capability `{name}` here")
+            said = kind.replace("_", " ")
+            yield _finding(f"{pointer}/{place}", f"unknown_{kind}", f"no {said} `{name}` here")
 
 
 def _reserved_policy_ids(atlas: Atlas) -> Iterator[Finding]:

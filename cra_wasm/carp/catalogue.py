@@ -10,7 +10,8 @@ from ..model.atlas import Action, Atlas
 from ..model.limits import MAX_CANDIDATES
 from ..model.resolution import AllowedAction, compact_json
 from .conditions import CompiledConditions
-from .context import CompiledBlock
+from .context import compile_block
+from .context_pack import compile_packs
 from .decision import CompiledPolicy, Governing, Subject, by_priority, governing_of
 from .limits import limit_of_action
 from .schema import Validator, compile_schema
@@ -82,6 +83,7 @@ class CompiledAtlas:
     Args:
         replaces: the loaded atlas of the same id. They share a lineage, which ends when one is unloaded.
         validators: schemas that were compiled when the atlas was checked, by their pointers.
+        context_texts: of the files of its context packs, by their paths in the package.
     """
 
     __slots__ = (
@@ -101,6 +103,7 @@ class CompiledAtlas:
         atlas: Atlas,
         replaces: CompiledAtlas | None = None,
         validators: Mapping[str, Validator] | None = None,
+        context_texts: Mapping[str, str] | None = None,
     ) -> None:
         self.atlas = atlas
         self.lineage: object = object() if replaces is None else replaces.lineage
@@ -127,7 +130,8 @@ class CompiledAtlas:
             )
             for index, action in enumerate(atlas.actions)
         )
-        self.blocks = tuple(CompiledBlock(atlas.atlas_id, block) for block in atlas.context_blocks)
+        inline = [compile_block(atlas.atlas_id, block) for block in atlas.context_blocks]
+        self.blocks = (*inline, *compile_packs(atlas, context_texts or {}))
         self.windowed_conditions = tuple(one for one in self.conditions() if one.has_window)
         of_policies = (compiled.limit for compiled in self.policies)
         of_actions = (compiled.subject.own_limit for compiled in self.actions)
@@ -142,13 +146,13 @@ class CompiledAtlas:
         return {action_id: frozenset(names) for action_id, names in found.items()}
 
     def conditions(self) -> Iterator[CompiledConditions]:
-        """Yield the conditions of all its policies and context blocks that have any."""
+        """Yield the conditions of all its policies, context blocks and packs that have any, each once."""
         for policy in self.policies:
             if policy.conditions is not None:
                 yield policy.conditions
-        for block in self.blocks:
-            if block.conditions is not None:
-                yield block.conditions
+        for conditions in dict.fromkeys(block.conditions for block in self.blocks):
+            if conditions is not None:
+                yield conditions
 
 
 class Catalogue:
@@ -160,32 +164,27 @@ class Catalogue:
         self.agent_globs = tuple(sorted({glob for one in conditions for glob in one.agents}))
         self.context_globs = tuple(sorted({glob for one in conditions for glob in one.context_globs}))
 
-    def loading(self, atlas: CompiledAtlas) -> Catalogue:
-        """Return a catalogue with that atlas too; one with the same id is replaced in its place.
+    def loading(self, *atlases: CompiledAtlas) -> Catalogue:
+        """Return a catalogue with these atlases too; one with the same id is replaced in its place.
 
         Raises:
-            InvalidInput: `duplicate_action` when another atlas has one of its actions;
+            InvalidInput: `duplicate_action` when another atlas has one of their actions;
                 `too_many_actions` above MAX_CANDIDATES of all atlases together.
         """
-        others = {
-            compiled.action.action_id: other.atlas.atlas_id
-            for other in self.atlases.values()
-            if other.atlas.atlas_id != atlas.atlas.atlas_id
-            for compiled in other.actions
+        loaded = {**self.atlases, **{one.atlas.atlas_id: one for one in atlases}}
+        owners = {
+            compiled.action.action_id: compiled.atlas_id
+            for one in loaded.values()
+            if one not in atlases
+            for compiled in one.actions
         }
-        for index, compiled in enumerate(atlas.actions):
-            owner = others.get(compiled.action.action_id)
-            if owner is not None:
-                raise InvalidInput(
-                    "duplicate_action",
-                    f"action `{compiled.action.action_id}` is in atlas `{owner}` too: unload that one first",
-                    pointer=f"/actions/{index}/action_id",
-                )
-        if len(others) + len(atlas.actions) > MAX_CANDIDATES:
+        for one in atlases:
+            _claim_actions(one, owners)
+        if len(owners) > MAX_CANDIDATES:
             raise InvalidInput(
                 "too_many_actions", f"more than {MAX_CANDIDATES} actions in all atlases", pointer="/actions"
             )
-        return Catalogue({**self.atlases, atlas.atlas.atlas_id: atlas}.values())
+        return Catalogue(loaded.values())
 
     def unloading(self, atlas_id: str) -> Catalogue:
         """Return a catalogue without that atlas: its actions, policies and context go together.
@@ -218,3 +217,16 @@ class Catalogue:
         for index, atlas_id in enumerate(atlas_ids):
             self.named(atlas_id, pointer=f"/atlas_ids/{index}")
         return tuple(compiled for name, compiled in self.atlases.items() if name in atlas_ids)
+
+
+def _claim_actions(atlas: CompiledAtlas, owners: dict[str, str]) -> None:
+    """Note the atlas as the owner of its actions, or refuse it for one that has an owner."""
+    for index, compiled in enumerate(atlas.actions):
+        owner = owners.setdefault(compiled.action.action_id, compiled.atlas_id)
+        if owner != compiled.atlas_id:
+            raise InvalidInput(
+                "duplicate_action",
+                f"action `{compiled.action.action_id}` is in atlas `{owner}` too: unload that one first",
+                pointer=f"/actions/{index}/action_id",
+                atlas_id=compiled.atlas_id,
+            )

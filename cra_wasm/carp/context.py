@@ -20,6 +20,11 @@ _GOAL_CHARS_KEPT: Final = 65_536
 _SELECTIONS_KEPT: Final = 256
 
 
+_NONE: Final[frozenset[str]] = frozenset()
+
+TOKEN_BUDGET: Final = "token_budget"
+"""Why a file of a pack was cut."""
+
 _NO_PHRASES: Final[dict[int, dict[str, list[int]]]] = {}
 
 
@@ -34,30 +39,61 @@ def words_of(text: str) -> list[str]:
 
 
 class CompiledBlock:
-    """A context block with its triggers compiled once, and the part of a Resolution that it becomes."""
+    """A block with its triggers compiled once, and the part of a Resolution that it becomes.
 
-    __slots__ = ("block", "conditions", "event", "injects", "json", "part", "phrases")
+    Args:
+        conditions: the files of a pack share one, so that facts are compared with it once.
+        belongs_to: the capabilities that list its pack; a request for others leaves it out. None means all.
+        is_cut: it finds no room in its pack's budget: where it would come in, context.redacted says so.
+    """
 
-    def __init__(self, atlas_id: str, block: BlockModel) -> None:
-        self.block = block
-        self.conditions = CompiledConditions(block.conditions) if block.conditions else None
-        self.injects: Matcher | None = compile_globs(block.inject_when) if block.inject_when else None
-        spoken = dict.fromkeys(tuple(words_of(text)) for text in block.keywords)
+    __slots__ = (
+        "_belongs_to",
+        "_injects",
+        "_risk_tiers",
+        "conditions",
+        "event",
+        "is_cut",
+        "json",
+        "part",
+        "phrases",
+        "spoken_to",
+    )
+
+    def __init__(
+        self,
+        part: ContextBlock,
+        conditions: CompiledConditions | None,
+        *,
+        keywords: Sequence[str] = (),
+        inject_when: Sequence[str] = (),
+        risk_tiers: Sequence[str] = (),
+        belongs_to: frozenset[str] = _NONE,
+        is_cut: bool = False,
+    ) -> None:
+        self.part = part
+        self.conditions = conditions
+        self._injects: Matcher | None = compile_globs(inject_when) if inject_when else None
+        self._risk_tiers = frozenset(risk_tiers)
+        self._belongs_to = belongs_to
+        self.is_cut = is_cut
+        spoken = dict.fromkeys(tuple(words_of(text)) for text in keywords)
         self.phrases = tuple(phrase for phrase in spoken if phrase)
-        self.part = ContextBlock(
-            block_id=block.context_id,
-            source=atlas_id,
-            content_type=block.content_type,
-            content=block.content,
-            priority=block.priority,
-            token_estimate=token_estimate(block.content),
-        )
-        self.json = self.part.to_json()
-        self.event = ("context.injected", _injected_payload(self.part))
+        self.spoken_to: tuple[str, ...] = (part.block_id, *keywords) if keywords or inject_when else ()
+        """The hints that bring it in; () when it comes without."""
+        self.json = "" if is_cut else part.to_json()
+        self.event = _redacted_event(part) if is_cut else _injected_event(part)
 
-    def fits(self, facts: Facts, capabilities: frozenset[str]) -> bool:
-        """Whether tier and conditions let it in; what cannot be told keeps it out."""
-        if self.block.risk_tiers and facts.risk_tier not in self.block.risk_tiers:
+    def fits(self, facts: Facts, capabilities: frozenset[str], required: frozenset[str]) -> bool:
+        """Whether tier, capabilities and conditions let it in; what cannot be told keeps it out.
+
+        Args:
+            capabilities: those of the candidates.
+            required: those that the request names; empty means all.
+        """
+        if self._risk_tiers and facts.risk_tier not in self._risk_tiers:
+            return False
+        if required and self._belongs_to and required.isdisjoint(self._belongs_to):
             return False
         if self.conditions is None:
             return True
@@ -65,11 +101,28 @@ class CompiledBlock:
 
     def comes_anyway(self, action_ids: Iterable[str], hints: frozenset[str]) -> bool:
         """Whether it comes whatever the goal says."""
-        if not self.block.keywords and self.injects is None:
+        if not self.spoken_to or not hints.isdisjoint(self.spoken_to):
             return True
-        if hints and (self.block.context_id in hints or not hints.isdisjoint(self.block.keywords)):
-            return True
-        return self.injects is not None and any(map(self.injects, action_ids))
+        return self._injects is not None and any(map(self._injects, action_ids))
+
+
+def compile_block(atlas_id: str, block: BlockModel) -> CompiledBlock:
+    """Return an inline block of an atlas, compiled."""
+    part = ContextBlock(
+        block_id=block.context_id,
+        source=atlas_id,
+        content_type=block.content_type,
+        content=block.content,
+        priority=block.priority,
+        token_estimate=token_estimate(block.content),
+    )
+    return CompiledBlock(
+        part,
+        CompiledConditions(block.conditions) if block.conditions else None,
+        keywords=block.keywords,
+        inject_when=block.inject_when,
+        risk_tiers=block.risk_tiers,
+    )
 
 
 class ContextSelector:
@@ -85,9 +138,13 @@ class ContextSelector:
         capabilities: frozenset[str],
         action_ids: Sequence[str],
         hints: frozenset[str],
+        required: frozenset[str] = _NONE,
     ) -> None:
-        fitting = [block for block in blocks if block.fits(facts, capabilities)]
-        fitting.sort(key=lambda compiled: -compiled.block.priority)
+        fitting = [block for block in blocks if block.fits(facts, capabilities, required)]
+        fitting.sort(key=lambda compiled: -compiled.part.priority)
+        self._redacted = tuple(compiled.event for compiled in fitting if compiled.is_cut)
+        """A budget is its pack's alone, and a pack comes in whatever the goal: so its cuts are the plan's."""
+        fitting = [compiled for compiled in fitting if not compiled.is_cut]
         self._blocks = fitting
         self._always: set[int] = set()
         self._words: dict[str, list[int]] = {}
@@ -151,7 +208,7 @@ class ContextSelector:
         selection = SelectedContext(
             blocks=tuple(self._blocks[index].part for index in chosen),
             block_jsons=tuple(self._blocks[index].json for index in chosen),
-            events=tuple(self._blocks[index].event for index in chosen),
+            events=(*(self._blocks[index].event for index in chosen), *self._redacted),
         )
         if len(self._by_blocks) >= _SELECTIONS_KEPT:
             self._by_blocks.clear()
@@ -159,8 +216,11 @@ class ContextSelector:
         return selection
 
 
-def _injected_payload(part: ContextBlock) -> str:
-    return json.dumps(
-        {"block_id": part.block_id, "source": part.source, "token_count": part.token_estimate},
-        separators=(",", ":"),
-    )
+def _injected_event(part: ContextBlock) -> tuple[str, str]:
+    payload = {"block_id": part.block_id, "source": part.source, "token_count": part.token_estimate}
+    return "context.injected", json.dumps(payload, separators=(",", ":"))
+
+
+def _redacted_event(part: ContextBlock) -> tuple[str, str]:
+    payload = {"block_id": part.block_id, "redaction_reason": TOKEN_BUDGET, "source": part.source}
+    return "context.redacted", json.dumps(payload, separators=(",", ":"))

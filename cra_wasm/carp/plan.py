@@ -99,6 +99,7 @@ class Plan:
             frozenset(name for compiled in self.candidates for name in compiled.subject.capabilities),
             [compiled.action.action_id for compiled in self.candidates],
             hints,
+            frozenset(required_capabilities),
         )
         self._ask_all_windows()
         touched = {compiled.atlas_id for compiled in self.candidates}

@@ -48,7 +48,7 @@ class Planner:
             hint
             for compiled in catalogue.atlases.values()
             for one in compiled.blocks
-            for hint in (one.block.context_id, *one.block.keywords)
+            for hint in one.spoken_to
         )
         self.redactor = redactor_of(
             policy for compiled in catalogue.atlases.values() for policy in compiled.policies
@@ -59,9 +59,9 @@ class Planner:
         """By (agent kind, tier) for calls without options, which the hot path looks up by itself; by all the
         facts for others."""
 
-    def loading(self, atlas: CompiledAtlas) -> Planner:
-        """Return a planner that knows that atlas too; raises as `Catalogue.loading`."""
-        return Planner(self.catalogue.loading(atlas), self._ttl_seconds)
+    def loading(self, *atlases: CompiledAtlas) -> Planner:
+        """Return a planner that knows these atlases too; raises as `Catalogue.loading`."""
+        return Planner(self.catalogue.loading(*atlases), self._ttl_seconds)
 
     def unloading(self, atlas_id: str) -> Planner:
         """Return a planner without that atlas; raises as `Catalogue.unloading`."""

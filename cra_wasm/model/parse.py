@@ -145,14 +145,16 @@ def findings_of(error: ValidationError) -> list[dict[str, Json]]:
 
 
 def findings_error(code: str, findings: list[dict[str, Json]]) -> InvalidInput:
-    """Return the error that carries these findings (at least one)."""
+    """Return the error that carries these findings (at least one); those of packages name the `file` too."""
     first = findings[0]
-    where = first["pointer"] or "the document"
+    file = {"file": first["file"]} if "file" in first else {}
+    where = f"{first.get('file', '')}{first['pointer']}" or "the document"
     more = f" and {len(findings) - 1} more" if len(findings) > 1 else ""
     return InvalidInput(
         code,
         f"`{where}` {first['message']}{more}",
         pointer=first["pointer"],
+        **file,
         findings=findings[:MAX_FINDINGS],
         findings_total=len(findings),
     )

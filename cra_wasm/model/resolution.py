@@ -145,7 +145,8 @@ class SelectedContext:
     blocks: tuple[ContextBlock, ...]
     block_jsons: tuple[str, ...]
     events: tuple[tuple[str, str], ...]
-    """The context.injected events, each its type and canonical payload."""
+    """Each its type and canonical payload: context.injected in the blocks' order, then context.redacted for
+    the files that their packs' budgets cut."""
 
 
 class Resolution:

@@ -131,7 +131,7 @@ def _compare_partial(sign: str, major: int, minor: int | None) -> ComparatorSet:
 
 
 def _below_next(major: int, minor: int | None, patch: int | None) -> Comparator:
-    """Return the bound of `^`: nothing may change left of the first number that is not 0, or the last told."""
+    """Return the bound of `^`: nothing changes up to the first number that is not 0, or the last told."""
     if major or minor is None:
         return _below(major + 1, 0, 0)
     if minor or patch is None:

@@ -72,15 +72,15 @@ def expand_resolve(argument: ResolveArgument) -> EventTexts:
     resolution, goal, parts = argument
     variant = cast(Variant, resolution.outcome)
     request_id = resolution.request_id
-    injected = resolution.selected.events
+    selected = resolution.selected
     completed, completed_on = variant.completed_before_ids
     return [
         (RECEIVED, received_text(goal, request_id, parts)),
         *variant.policy_events,
-        *injected,
+        *selected.events,
         (
             "carp.resolution.completed",
-            f"{completed}{len(injected)}{completed_on}{request_id}"
+            f"{completed}{len(selected.blocks)}{completed_on}{request_id}"
             f'","resolution_id":"{resolution.resolution_id}","ttl_seconds":{resolution.ttl_seconds}}}',
         ),
     ]

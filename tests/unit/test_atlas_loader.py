@@ -153,8 +153,9 @@ def test_more_patterns_than_can_be_matched_in_a_moment_are_refused(monkeypatch: 
 def test_all_contradictions_come_at_once_with_their_pointers() -> None:
     details = refused(
         manifest(
-            context_packs=[{}],
-            dependencies={"com.example.other": "1"},
+            context_packs=[
+                {"pack_id": "q", "name": "Q", "files": ["context/a.md"], "conditions": {"capabilities": ["y"]}}
+            ],
             actions=[action("a.b"), action("a.c"), action("a.b")],
             capabilities=[
                 {"capability_id": "x", "name": "X", "actions": ["a.b", "a.z"], "context_packs": ["pack"]},
@@ -170,19 +171,19 @@ def test_all_contradictions_come_at_once_with_their_pointers() -> None:
         )
     )
     assert [(one["pointer"], one["code"]) for one in details["findings"]] == [
-        ("/context_packs", "not_supported"),
-        ("/dependencies", "not_supported"),
-        ("/actions/2/action_id", "duplicate_id"),
-        ("/policies/1/policy_id", "duplicate_id"),
         ("/capabilities/1/capability_id", "duplicate_id"),
         ("/context_blocks/1/context_id", "duplicate_id"),
+        ("/policies/1/policy_id", "duplicate_id"),
+        ("/actions/2/action_id", "duplicate_id"),
         ("/capabilities/0/actions/1", "unknown_action"),
         ("/capabilities/0/context_packs/0", "unknown_context_pack"),
-        ("/policies/0/conditions/capabilities/1", "unknown_capability"),
         ("/policies/1/parameters/capabilities/0", "unknown_capability"),
+        ("/policies/0/conditions/capabilities/1", "unknown_capability"),
+        ("/context_packs/0/conditions/capabilities/0", "unknown_capability"),
         ("/context_blocks/0/conditions/capabilities/0", "unknown_capability"),
         ("/policies/2/policy_id", "reserved_id"),
         ("/policies/3/policy_id", "reserved_id"),
+        ("/context_packs/0/files", "file_missing"),
     ]
     assert details["findings_total"] == 13
 
@@ -190,6 +191,52 @@ def test_all_contradictions_come_at_once_with_their_pointers() -> None:
 def test_all_wrong_fields_come_at_once() -> None:
     found = pointers(name="", actions=[action("a.b"), action("B"), action("a.c", risk_tier="x")], extra=1)
     assert sorted(found) == ["/actions/1/action_id", "/actions/2/risk_tier", "/extra", "/name"]
+
+
+def test_what_is_wrong_with_fields_with_schemas_and_between_entries_comes_at_once() -> None:
+    def check(schema: Any, pointer: str) -> None:
+        raise InvalidInput("unsupported_schema", "no", pointer=f"{pointer}/x")
+
+    details = refused(
+        manifest(
+            name="",
+            actions=[
+                action("A"),
+                action("a.b"),
+                action("a.b", risk_tier="x"),
+                action("a.c", parameters_schema={}),
+            ],
+            capabilities=[
+                {"capability_id": "x", "name": ""},
+                {"capability_id": "y", "name": "Y", "actions": ["a.b", "a.z"]},
+            ],
+            policies=[
+                policy("p", "nonsense"),
+                policy("default-deny", "deny", conditions={"capabilities": ["x", "z"]}),
+            ],
+        ),
+        check,
+    )
+    assert [(one["pointer"], one["code"]) for one in details["findings"]] == [
+        ("/name", "string_too_short"),
+        ("/capabilities/0/name", "string_too_short"),
+        ("/policies/0/type", "literal_error"),
+        ("/actions/0/action_id", "string_pattern_mismatch"),
+        ("/actions/2/risk_tier", "literal_error"),
+        ("/actions/2/action_id", "duplicate_id"),
+        ("/capabilities/1/actions/1", "unknown_action"),
+        ("/policies/1/conditions/capabilities/1", "unknown_capability"),
+        ("/policies/1/policy_id", "reserved_id"),
+        ("/actions/3/parameters_schema/x", "unsupported_schema"),
+    ]
+
+
+@pytest.mark.parametrize("broken", ["no list", None, {}, [{}], [1], [{"action_id": 1}]])
+def test_no_name_is_said_to_lack_where_not_all_names_can_be_read(broken: object) -> None:
+    capability = {"capability_id": "x", "name": "X", "actions": ["a.z"]}
+    details = refused(manifest(actions=broken, capabilities=[capability]))
+    assert {one["code"] for one in details["findings"]}.isdisjoint({"unknown_action"})
+    assert all(one["pointer"].startswith("/actions") for one in details["findings"])
 
 
 def test_the_findings_of_every_schema_are_told() -> None:
@@ -222,10 +269,6 @@ def test_a_file_that_is_not_there_is_not_found(tmp_path: Path, name: str) -> Non
     with pytest.raises(NotFound) as caught:
         load_atlas(tmp_path / name, check_schema=accept_schema)
     assert caught.value.code == "file_not_found"
-
-
-def test_a_folder_is_refused(tmp_path: Path) -> None:
-    refused(tmp_path)
 
 
 def test_a_file_over_16_mib_is_refused(tmp_path: Path) -> None:
