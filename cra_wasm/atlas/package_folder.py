@@ -10,7 +10,7 @@ from typing import Final
 
 from ..errors import NotFound
 from ..model.limits import MAX_PACKAGE_FILES
-from .package_paths import PackageTree
+from .package_paths import LINK, PackageTree
 
 _FLAGS: Final = (
     os.O_RDONLY
@@ -40,11 +40,9 @@ def read_folder(root: Path) -> dict[str, bytes]:
         for entry in _entries(real_root, folder, tree):
             name = f"{folder}/{entry.name}" if folder else entry.name
             is_folder = entry.is_dir(follow_symlinks=False)
-            if not tree.add(name, is_folder=is_folder):
+            if not tree.add(name, is_folder=is_folder, fault=LINK if entry.is_symlink() else None):
                 continue
-            if entry.is_symlink():
-                tree.tell(name, "symlink", "is a link: put the file itself here")
-            elif is_folder:
+            if is_folder:
                 waiting.append(name)
             else:
                 _read_file(real_root, name, tree, files)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 from ..errors import InvalidInput
 from ..model.limits import MAX_PACKAGE_BYTES, MAX_PACKAGE_DEPTH, MAX_PACKAGE_FILES
@@ -33,6 +33,12 @@ def file_finding(file: str, code: str, message: str) -> Finding:
     return {"pointer": "", "code": code, "message": message, "file": shown}
 
 
+Fault: TypeAlias = tuple[str, str]
+"""The code and the message of a finding."""
+
+LINK: Final[Fault] = ("symlink", "is a link: put the file itself here")
+
+
 class PackageTree:
     """The names of a package as they are found: each is checked, counted, and told if it is wrong."""
 
@@ -45,20 +51,26 @@ class PackageTree:
         self._bytes = 0
         self._strangers: set[str] = set()
 
-    def add(self, name: str, *, is_folder: bool) -> bool:
-        """Take a path in, its parts separated by `/`, and tell whether it belongs to the package.
+    def add(self, name: str, *, is_folder: bool, fault: Fault | None = None) -> bool:
+        """Take a path in, its parts separated by `/`, and tell whether it is to be looked into.
+
+        Args:
+            fault: what is wrong with the entry whatever its name; told unless it is hidden.
 
         Raises:
             InvalidInput: `invalid_atlas` above MAX_PACKAGE_FILES names.
         """
         self._entries += 1
         self._check_count(self._entries)
-        fault = _fault_of(name)
-        if fault is not None:
-            self.tell(name, "bad_path", fault)
+        bad_name = _fault_of(name)
+        if bad_name is not None:
+            self.tell(name, "bad_path", bad_name)
             return False
         parts = name.split("/")
         if any(part.startswith(".") for part in parts) or parts[0] == _NO_PART:
+            return False
+        if fault is not None:
+            self.tell(name, *fault)
             return False
         if not self._place(parts, is_folder):
             return False
@@ -86,7 +98,7 @@ class PackageTree:
 
     def tell(self, name: str, code: str, message: str) -> None:
         """Tell what is wrong with a file."""
-        self.tell(name, code, message)
+        self.findings.append(file_finding(name, code, message))
 
     def raise_findings(self) -> None:
         """Raise what was found.
@@ -126,8 +138,8 @@ class PackageTree:
 
     def _is_expected(self, parts: list[str], is_folder: bool) -> bool:
         if len(parts) == 1 and not is_folder:
-            if parts[0] != MANIFEST and parts[0].lower().endswith(".json"):
-                self.tell(parts[0], "unexpected_file", f"only `{MANIFEST}` and folders belong here")
+            if parts[0] != MANIFEST and (parts[0].lower().endswith(".json") or parts[0] in FOLDERS):
+                self.tell(parts[0], "unexpected_file", f"beside `{MANIFEST}` belongs no file of this name")
             return parts[0] == MANIFEST
         if parts[0] not in FOLDERS:
             if parts[0] not in self._strangers:

@@ -11,7 +11,7 @@ from typing import Final
 
 from ..errors import InvalidInput
 from ..model.limits import MAX_PACKAGE_BYTES, MAX_PACKAGE_FILES
-from .package_paths import PackageTree, package_error
+from .package_paths import LINK, Fault, PackageTree, package_error
 
 ZIP_START: Final = b"PK"
 
@@ -65,13 +65,7 @@ def _read_entry(
     # Not `filename`, which zipfile has cut at a NUL and, on Windows, changed.
     name = info.orig_filename.removesuffix("/")
     is_folder = info.orig_filename.endswith("/")
-    if not tree.add(name, is_folder=is_folder):
-        return
-    fault = _fault_of(info)
-    if fault is not None:
-        tree.tell(name, *fault)
-        return
-    if is_folder:
+    if not tree.add(name, is_folder=is_folder, fault=_fault_of(info)) or is_folder:
         return
     try:
         with archive.open(info) as file:
@@ -85,10 +79,10 @@ def _read_entry(
         files[name] = content
 
 
-def _fault_of(info: zipfile.ZipInfo) -> tuple[str, str] | None:
+def _fault_of(info: zipfile.ZipInfo) -> Fault | None:
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind == stat.S_IFLNK:
-        return "symlink", "is a link: put the file itself here"
+        return LINK
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "special_file", "is no regular file"
     if info.flag_bits & _ENCRYPTED:

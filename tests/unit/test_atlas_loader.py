@@ -154,7 +154,12 @@ def test_all_contradictions_come_at_once_with_their_pointers() -> None:
     details = refused(
         manifest(
             context_packs=[
-                {"pack_id": "q", "name": "Q", "files": ["context/a.md"], "conditions": {"capabilities": ["y"]}}
+                {
+                    "pack_id": "q",
+                    "name": "Q",
+                    "files": ["context/a.md"],
+                    "conditions": {"capabilities": ["y"]},
+                }
             ],
             actions=[action("a.b"), action("a.c"), action("a.b")],
             capabilities=[

@@ -35,7 +35,9 @@ def test_what_is_no_range_is_refused(text: str) -> None:
     assert caught.value.details["pointer"] == "/dependencies/com.example.other"
 
 
-@pytest.mark.parametrize("text", ["", "1", "1.2", "1.2.3.4", "01.0.0", "1.0.0-", "1.0.0-01", " 1.0.0", "1.0.0\n"])
+@pytest.mark.parametrize(
+    "text", ["", "1", "1.2", "1.2.3.4", "01.0.0", "1.0.0-", "1.0.0-01", " 1.0.0", "1.0.0\n"]
+)
 def test_what_is_no_full_version_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         parse_version(text)
