@@ -112,6 +112,20 @@ BLOCK_MEMBERS: list[dict[str, Any]] = [
     {"keywords": ["!"], "risk_tiers": ["high"]},
     {"keywords": ["read"], "inject_when": ["stock.*"], "content_type": "text/plain"},
 ]
+FILES = {
+    "context/a.md": "About é",
+    "context/deep/b.txt": "b" * 9,
+    "context/c.json": '{"c": "😀"}',
+    "context/d.md": "",
+}
+"""Of 2, 3, 3 and 0 tokens."""
+PACK_MEMBERS: list[dict[str, Any]] = [
+    {"files": ["context/a.md"]},
+    {"files": ["context/a.md", "context/deep/b.txt", "context/c.json"], "max_tokens": 5},
+    {"files": ["context/c.json", "context/d.md", "context/a.md", "context/deep/b.txt"], "max_tokens": 4},
+    {"files": ["context/d.md", "context/a.md"], "max_tokens": 1},
+    {"files": ["context/deep/b.txt"], "max_tokens": 1},
+]
 GOALS = ["look around", "Refund in TWO words", "É read\x1f\n", "two, words: refunds", "", "x" * 300, "\ud800"]
 FACTS: list[dict[str, Any]] = [
     {},
@@ -144,8 +158,8 @@ PARAMETERS: list[dict[str, Any]] = [
 
 
 @st.composite
-def atlases(draw: st.DrawFn, atlas_id: str) -> dict[str, Any]:
-    """Return a manifest that loads."""
+def atlases(draw: st.DrawFn, atlas_id: str, *, packs: bool = False) -> dict[str, Any]:
+    """Return a manifest that loads; with packs it has one member more, the `files` of its package."""
     names = ACTIONS[atlas_id][: draw(st.sampled_from([2, 4, 4, 3, 1]))]
     actions = [action(name, **draw(st.sampled_from(ACTION_MEMBERS))) for name in names]
     capabilities = [
@@ -156,13 +170,19 @@ def atlases(draw: st.DrawFn, atlas_id: str) -> dict[str, Any]:
     if draw(st.integers(0, 3)):  # else most actions are denied for want of a policy
         policies.append({"policy_id": "all", "type": "allow", "priority": -2})
     blocks = [draw(block(index)) for index in range(draw(st.integers(0, 3)))]
-    return manifest(
+    made = manifest(
         atlas_id=atlas_id,
         actions=actions,
         capabilities=capabilities,
         policies=policies,
         context_blocks=blocks,
     )
+    if packs:
+        made["files"] = FILES
+        made["context_packs"] = [draw(pack(index)) for index in range(draw(st.integers(0, 2)))]
+        for one, capability in zip(made["context_packs"], draw(st.permutations(capabilities)), strict=False):
+            capability["context_packs"] = [one["pack_id"]] * draw(st.integers(0, 1))
+    return made
 
 
 @st.composite
@@ -171,7 +191,7 @@ def replacements(draw: st.DrawFn, before: dict[str, Any]) -> dict[str, Any]:
     kinds = ["tighter", "without an action", "without a policy", "other context", "tighter", "other"]
     change = draw(st.sampled_from(kinds))
     if change == "other":
-        return {**draw(atlases(before["atlas_id"])), "version": "2.0.0"}
+        return {**draw(atlases(before["atlas_id"], packs="files" in before)), "version": "2.0.0"}
     after = copy.deepcopy({**before, "version": "1.1.0"})
     if change == "tighter":
         terms = [one.get("parameters", {}) for one in after["policies"]]
@@ -217,6 +237,18 @@ def block(draw: st.DrawFn, index: int) -> dict[str, Any]:
         "content": "About é 😀" * index,
         **({} if priority is None else {"priority": priority}),
         **draw(st.sampled_from(BLOCK_MEMBERS)),
+        **with_conditions(draw),
+    }
+
+
+@st.composite
+def pack(draw: st.DrawFn, index: int) -> dict[str, Any]:
+    priority = draw(st.sampled_from([None, 500, 100]))
+    return {
+        "pack_id": f"k{index}",
+        "name": "Pack",
+        **({} if priority is None else {"priority": priority}),
+        **draw(st.sampled_from(PACK_MEMBERS)),
         **with_conditions(draw),
     }
 
@@ -330,7 +362,7 @@ DRAINS = st.lists(
 def lives(draw: st.DrawFn) -> dict[str, Any]:
     """Return when a resolver starts, the atlases that it may load (the first two take each other's place),
     what is done with it, and how it is drained meanwhile."""
-    shop, stock = draw(atlases(SHOP)), draw(atlases(STOCK))
+    shop, stock = draw(atlases(SHOP, packs=True)), draw(atlases(STOCK, packs=True))
     return {
         "starts_at": draw(st.sampled_from(STARTS)),
         "atlases": [shop, draw(replacements(shop)), stock],

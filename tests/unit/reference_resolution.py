@@ -33,9 +33,12 @@ class Answer:
             evaluator.verdict(atlas, action, facts, full_limits(atlas, is_full))
             for atlas, action in self.candidates
         ]
-        self.blocks = [
+        self.required = set(required_capabilities)
+        came = [
             (atlas, block) for atlas, block in self.fitting_blocks() if self.is_triggered(block, goal, hints)
         ]
+        self.blocks = [(atlas, block) for atlas, block in came if not block.get("is_cut")]
+        self.cuts = [(atlas, block) for atlas, block in came if block.get("is_cut")]
         ends = [evaluator.window_answer_ends(window, facts["wall_ns"]) for window in self.windows_that_bear()]
         self.ends_wall_ns = min(ends, default=None)
 
@@ -54,10 +57,23 @@ class Answer:
         found = [
             (atlas, block)
             for atlas in self.atlases
-            for block in atlas["context_blocks"]
+            for block in self.blocks_of(atlas)
             if self.fits(block, block.get("conditions", {})) is True
         ]
         return sorted(found, key=lambda one: -one[1].get("priority", 100))
+
+    def blocks_of(self, atlas: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return the inline blocks, then a block for each file of each pack that belongs to this request."""
+        found = list(atlas["context_blocks"])
+        for pack in atlas.get("context_packs", []):
+            owners = {
+                one["capability_id"]
+                for one in atlas["capabilities"]
+                if pack["pack_id"] in one.get("context_packs", [])
+            }
+            if not (self.required and owners) or self.required & owners:
+                found += pack_blocks(pack, atlas["files"])
+        return found
 
     def is_triggered(self, block: dict[str, Any], goal: str, hints: list[str]) -> bool:
         keywords, globs = block.get("keywords", []), block.get("inject_when", [])
@@ -79,7 +95,7 @@ class Answer:
                     if evaluator.acting(others, action, self.facts):
                         found.append(window)
         for atlas in self.atlases:
-            for block in atlas["context_blocks"]:
+            for block in self.blocks_of(atlas):
                 window, rest = without_window(block)
                 if window is not None and self.fits(block, rest) is not False:
                     found.append(window)
@@ -176,7 +192,8 @@ class Answer:
         }
 
     def events(self) -> Texts:
-        """Return policy.evaluated of each candidate and context.injected of each block."""
+        """Return policy.evaluated of each candidate, context.injected of each block, and context.redacted of
+        each file that was cut."""
         texts: Texts = []
         for (_, action), (name, reason) in zip(self.candidates, self.verdicts, strict=True):
             result = "allow" if reason is None else "deny"
@@ -186,6 +203,9 @@ class Answer:
             part = block_part(atlas, block)
             injected = {"block_id": part["block_id"], "source": part["source"]}
             texts.append(("context.injected", {**injected, "token_count": part["token_estimate"]}))
+        for atlas, block in self.cuts:
+            told = {"block_id": block["context_id"], "source": atlas["atlas_id"]}
+            texts.append(("context.redacted", {**told, "redaction_reason": "token_budget"}))
         return texts
 
     def explanation(self) -> list[dict[str, Any]]:
@@ -236,6 +256,25 @@ def stands_in(keyword: str, goal: str) -> bool:
     """Whether the keyword's words stand in the goal side by side, whatever their case."""
     wanted, given = (re.findall(r"\w+", text.casefold()) for text in (keyword, goal))
     return bool(wanted) and any(given[place : place + len(wanted)] == wanted for place in range(len(given)))
+
+
+def pack_blocks(pack: dict[str, Any], files: dict[str, str]) -> list[dict[str, Any]]:
+    """Return a pack's files as blocks; the last are cut until the rest fits."""
+    kept = list(pack["files"])
+    while "max_tokens" in pack and sum((len(files[path]) + 3) // 4 for path in kept) > pack["max_tokens"]:
+        kept.pop()
+    types = {"md": "text/markdown", "txt": "text/plain", "json": "application/json"}
+    return [
+        {
+            "context_id": path.replace("context", pack["pack_id"], 1),
+            "content": files[path],
+            "content_type": types[path.split(".")[-1]],
+            "priority": pack.get("priority", 100),
+            "conditions": pack.get("conditions", {}),
+            "is_cut": path not in kept,
+        }
+        for path in pack["files"]
+    ]
 
 
 def block_part(atlas: dict[str, Any], block: dict[str, Any]) -> dict[str, Any]:

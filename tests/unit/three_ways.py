@@ -14,6 +14,7 @@ from cra_wasm.testing import FakeClock, SequentialIds
 from cra_wasm.trace.chain_writer import ChainWriter
 
 from . import reference_trace as trace
+from .packages import as_zip
 from .reference_resolver import ReferenceResolver
 from .reference_trace import Refused
 
@@ -62,6 +63,12 @@ class RecordedIds(SequentialIds):
         return self.taken[-1]
 
 
+def package_of(atlas: dict[str, Any]) -> bytes:
+    """Return a generated atlas as a zip."""
+    manifest = {name: value for name, value in atlas.items() if name != "files"}
+    return as_zip({"atlas.json": manifest, **atlas["files"]})
+
+
 class Way:
     """A Resolver on a clock and ids of its own. Answers are JSON texts, refusals the error as a dict."""
 
@@ -76,6 +83,8 @@ class Way:
         return lambda parameters: function(self.clock, parameters)
 
     def call(self, name: str, arguments: dict[str, Any]) -> tuple[str | None, dict[str, Any] | None]:
+        if "files" in arguments.get("source", {}):
+            arguments = {"source": package_of(arguments["source"])}
         try:
             answer = getattr(self.resolver, name)(**arguments)
         except CRAError as error:
