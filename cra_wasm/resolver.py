@@ -200,7 +200,7 @@ class Resolver:
         with self._lock:
             self._check_open()
             before = self._planner.catalogue
-            self._planner = self._planner.loading(*with_atlases(before, read))
+            self._planner = with_atlases(self._planner, read)
             for one in read:
                 self._atlas_warnings[one.atlas.atlas_id] = one.loaded.warnings
                 if one.atlas.atlas_id in before.atlases:

@@ -25,9 +25,8 @@ def print_error(error: CRAError) -> None:
     findings = error.details.get("findings", [])
     print(f"cra-wasm: {shown(f'{file}: ' if file else '')}{shown(str(error))}", file=sys.stderr)
     for finding in findings[1:]:
-        print(
-            f"  {shown(finding['pointer'] or 'the document')}: {shown(finding['message'])}", file=sys.stderr
-        )
+        where = f"{finding.get('file', '')}{finding['pointer']}" or "the document"
+        print(f"  {shown(where)}: {shown(finding['message'])}", file=sys.stderr)
     if error.code == "cannot_listen":
         print("  choose another port with --port NUMBER", file=sys.stderr)
 

@@ -21,7 +21,9 @@ HELP = "resolve a goal or a request against atlases; exit 1 if all is denied"
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("atlases", nargs="+", type=Path, metavar="ATLAS", help="JSON file of an atlas")
+    parser.add_argument(
+        "atlases", nargs="+", type=Path, metavar="ATLAS", help="JSON file, folder or zip of an atlas"
+    )
     asked = parser.add_mutually_exclusive_group(required=True)
     asked.add_argument("--goal", help="what the agent wants to do")
     asked.add_argument(
@@ -39,12 +41,11 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the decision; YES when any action is allowed, or when a request to validate is valid."""
     resolver = Resolver(skew_seconds=ANY_AGE_SECONDS)
-    for path in arguments.atlases:
-        try:
-            resolver.load_atlas(path)
-        except CRAError as error:
-            error.details["file"] = str(path)
-            raise
+    try:
+        resolver.load_atlases(arguments.atlases)
+    except CRAError as error:
+        _name_file(error, arguments.atlases)
+        raise
     ask = _ask_goal if arguments.request is None else _ask_request
     session_id, answer = ask(resolver, arguments)
     told = resolver.explain(session_id, answer.resolution_id) if isinstance(answer, Resolution) else []
@@ -107,3 +108,11 @@ def _print_validation(answer: ValidateResponse) -> None:
         print(f"not valid: {answer.findings_total} findings")
     for finding in answer.findings:
         print(f"  {finding.code}  {shown(finding.pointer or 'the document')}: {shown(finding.message)}")
+
+
+def _name_file(error: CRAError, paths: list[Path]) -> None:
+    """Say which of the files an error is about."""
+    findings = error.details.get("findings") or [{}]
+    source = error.details.get("source", findings[0].get("source"))
+    if source is not None:
+        error.details["file"] = str(paths[source])

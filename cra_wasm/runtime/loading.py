@@ -11,6 +11,7 @@ from ..atlas.dependencies import find_cycle, find_dependents, find_unmet, in_loa
 from ..atlas.findings import INVALID_ATLAS, Finding
 from ..atlas.loader import LoadedAtlas, read_atlas
 from ..carp.catalogue import Catalogue, CompiledAtlas
+from ..carp.planner import Planner
 from ..carp.schema import Validator, compile_schema
 from ..errors import CRAError, InvalidInput, InvalidState, Json
 from ..model.atlas import Atlas
@@ -75,13 +76,30 @@ def read_several(given: Sequence[AtlasSource], *, strict: bool) -> list[ReadAtla
     return read
 
 
-def with_atlases(catalogue: Catalogue, read: Sequence[ReadAtlas]) -> list[CompiledAtlas]:
-    """Return atlases ready to be loaded into a catalogue, each behind those that it needs.
+def with_atlases(planner: Planner, read: Sequence[ReadAtlas]) -> Planner:
+    """Return a planner that knows these atlases too, each behind those that it needs.
 
     Raises:
-        InvalidInput: `invalid_atlas` when one stands twice, lacks what it needs, or needs itself.
+        InvalidInput: `invalid_atlas` when one stands twice, lacks what it needs, or needs itself;
+            `duplicate_action` and `too_many_actions` as `Catalogue.loading`.
         InvalidState: `atlas_required` when a loaded atlas needs another version of one of them.
     """
+    catalogue = planner.catalogue
+    _judge(catalogue, read)
+    compiled = {one.atlas.atlas_id: _compiled(one, catalogue) for one in read}
+    try:
+        return planner.loading(
+            *(compiled[atlas.atlas_id] for atlas in in_loading_order(one.atlas for one in read))
+        )
+    except InvalidInput as error:
+        for one in read:
+            if one.source is not None and one.atlas.atlas_id == error.details.get("atlas_id"):
+                error.details["source"] = one.source
+        raise
+
+
+def _judge(catalogue: Catalogue, read: Sequence[ReadAtlas]) -> None:
+    """Refuse atlases that do not go together, or not with those that are loaded."""
     before = {name: compiled.atlas for name, compiled in catalogue.atlases.items()}
     incoming = {one.atlas.atlas_id: one for one in read}
     together = {**before, **{name: one.atlas for name, one in incoming.items()}}
@@ -96,10 +114,17 @@ def with_atlases(catalogue: Catalogue, read: Sequence[ReadAtlas]) -> list[Compil
     others = [atlas for name, atlas in before.items() if name not in incoming]
     for name, one in incoming.items():
         _refuse_if_required(name, find_dependents(name, others, one.atlas.version), "/version")
-    return [
-        _compiled(incoming[atlas.atlas_id], catalogue)
-        for atlas in in_loading_order(one.atlas for one in read)
-    ]
+
+
+def judge_together(read: Sequence[ReadAtlas]) -> list[tuple[list[Finding], list[Finding]]]:
+    """Return for each atlas what is wrong with it among the others, and what it lacks (may be elsewhere)."""
+    together = {one.atlas.atlas_id: one.atlas for one in read}
+    judged: list[tuple[list[Finding], list[Finding]]] = []
+    for one in read:
+        found = [*find_unmet(one.atlas, together), *find_cycle(one.atlas, together)]
+        missing = [each for each in found if each["code"] == "dependency_missing"]
+        judged.append(([each for each in found if each not in missing], missing))
+    return judged
 
 
 def check_not_required(catalogue: Catalogue, atlas_id: str) -> None:
