@@ -1,8 +1,8 @@
 """What JavaScript sees: `pyodide.pyimport("cra_wasm.bridge")`.
 
-Strings in, JSON text out; an error is `{"error": {code, message, details}}` in the same place, never an
-exception. The module owns one `Resolver(tracing="deferred")`; `attach` replaces it. No proxy of a Python
-object crosses the border.
+Strings in, the bytes of an atlas too, and JSON text out; an error is `{"error": {code, message, details}}` in
+the same place, never an exception. The module owns one `Resolver(tracing="deferred")`; `attach` replaces it.
+No proxy of a Python object crosses the border.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from . import __version__
 from .errors import CRAError, InvalidInput, Json
 from .model.atlas import Atlas
 from .model.ids import uuid_text
+from .model.limits import MAX_PACKAGE_BYTES
 from .model.parse import parse_json
 from .model.resolution import compact_json
-from .platform.javascript import array_of, call_function, object_of, object_with_bytes, promise
+from .platform.javascript import array_of, bytes_of, call_function, object_of, object_with_bytes, promise
 from .resolver import Resolver
 from .trace.buffer import Batch
 
@@ -96,15 +97,30 @@ def _summary(atlas: Atlas) -> dict[str, Json]:
         "actions": len(atlas.actions),
         "policies": len(atlas.policies),
         "context_blocks": len(atlas.context_blocks),
+        "context_packs": len(atlas.context_packs),
         "capabilities": len(atlas.capabilities),
-        "warnings": [],
+        "warnings": _runtime().atlas_warnings(atlas.atlas_id),
     }
 
 
 @_answers_in_json
-def load_atlas(atlas_json: str) -> Json:
-    """Load an atlas and return its counts; see `Resolver.load_atlas`."""
-    return _summary(_runtime().load_atlas(atlas_json))
+def load_atlas(source: Any, options_json: str = "") -> Json:
+    """Load an atlas and return its counts and warnings; see `Resolver.load_atlas`.
+
+    `source` is JSON text, or a Uint8Array or ArrayBuffer with UTF-8 JSON or the zip of a package;
+    `options_json` is {"strict"?}.
+    """
+    strict = _arguments(options_json or "{}", (), ("strict",)).get("strict", True)
+    if not isinstance(strict, bool):
+        raise InvalidInput("invalid_arguments", "`strict` is true or false", pointer="/strict")
+    given = source if isinstance(source, str) else bytes_of(source, MAX_PACKAGE_BYTES)
+    return _summary(_runtime().load_atlas(given, strict=strict))
+
+
+@_answers_in_json
+def get_atlas(atlas_id: str) -> Json:
+    """Return a loaded atlas as it was written; that of a package has what stood in its files."""
+    return _runtime().atlas(atlas_id).model_dump(mode="json", exclude_unset=True)
 
 
 @_answers_in_json

@@ -13,7 +13,7 @@ from typing import Any
 import js
 from pyodide.ffi import JsException, create_once_callable, to_js
 
-from ..errors import BackendFailure
+from ..errors import BackendFailure, InvalidInput
 
 _running: set[asyncio.Task[None]] = set()
 """Tasks that settle promises; the event loop itself keeps only weak references."""
@@ -48,6 +48,21 @@ def object_with_bytes(header_json: str, data: bytes) -> Any:
 def object_of(text: str) -> Any:
     """Return the JS value of a JSON text."""
     return js.JSON.parse(text)
+
+
+def bytes_of(buffer: Any, max_bytes: int) -> bytes:
+    """Return a copy of the bytes of a JS Uint8Array or ArrayBuffer.
+
+    Raises:
+        InvalidInput: `invalid_arguments` when it is none, or has more than `max_bytes`.
+    """
+    size = getattr(buffer, "byteLength", None)
+    if not isinstance(size, int) or not hasattr(buffer, "to_bytes"):
+        raise InvalidInput("invalid_arguments", "give text, a Uint8Array or an ArrayBuffer", pointer="")
+    if size > max_bytes:
+        raise InvalidInput("invalid_arguments", f"is larger than {max_bytes} bytes", pointer="")
+    data: bytes = buffer.to_bytes()
+    return data
 
 
 def array_of(values: list[Any]) -> Any:

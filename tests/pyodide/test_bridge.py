@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,67 @@ def test_a_resolution_crosses_as_the_protocol_s_json(bridge: Any) -> None:
     assert {"action_id": "refund.create", "reason": "requires_approval", "policy_id": "approve-refunds"} in (
         resolution["denied_actions"]
     )
+
+
+def test_a_package_crosses_as_the_bytes_of_its_zip(bridge: Any) -> None:
+    action = {"action_id": "a.b", "name": "A", "description": ""}
+    whole = {
+        "atlas_version": "1.0",
+        "atlas_id": "com.example.zip",
+        "version": "1.0.0",
+        "name": "Zip",
+        "description": "",
+        "context_packs": [{"pack_id": "rules", "name": "Rules", "files": ["context/a.md"]}],
+        "policies": [{"policy_id": "p", "type": "requires_approval"}],
+    }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("atlas.json", json.dumps(whole))
+        archive.writestr("context/a.md", "be kind")
+        archive.writestr("actions/a.json", json.dumps(action))
+    strict, lenient, listed, atlas, blocks = bridge(
+        f"""
+        const bytes = new Uint8Array({list(buffer.getvalue())});
+        const strict = call("load_atlas", bytes);
+        const lenient = call("load_atlas", bytes.buffer, '{{"strict":false}}');
+        const atlas = call("get_atlas", "com.example.zip");
+        const options = JSON.stringify({{ atlas_ids: ["com.example.zip"] }});
+        const blocks = call("resolve", session, "x", "low", options).context_blocks;
+        return [strict, lenient, call("list_atlases")[1], atlas, blocks];
+        """
+    )
+    assert strict["error"]["details"]["findings"][0]["file"] == "atlas.json"
+    assert (lenient["actions"], lenient["context_packs"]) == (1, 1)
+    assert [one["pointer"] for one in lenient["warnings"]] == ["/policies/0/type"]
+    assert listed == lenient
+    assert atlas == {
+        **whole,
+        "policies": [{"policy_id": "p", "type": "require_approval"}],
+        "actions": [action],
+        "context_blocks": [],
+        "capabilities": [],
+    }
+    assert [one["block_id"] for one in blocks] == ["rules/a.md"]
+
+
+def test_bytes_that_are_no_zip_are_json_and_other_things_are_refused(bridge: Any) -> None:
+    codes = bridge(
+        """
+        const loaded = call("get_atlas", call("list_atlases")[0].atlas_id);
+        const json = Uint8Array.from(unescape(encodeURIComponent(JSON.stringify(loaded))), (c) => c.charCodeAt(0));
+        const ask = (...args) => call("load_atlas", ...args).error?.code ?? "loaded";
+        const large = new Uint8Array(16 * 1024 * 1024 + 1);
+        return [
+          ask(json), ask(json.buffer), ask(new Uint8Array(2)), ask(large), ask({}), ask(1), ask(undefined),
+          ask("{}", '{"strict":1}'), ask("{}", '{"lenient":true}'), call("get_atlas", "com.none").error.code,
+        ];
+        """
+    )
+    assert codes == [
+        *("loaded", "loaded", "invalid_atlas"),
+        *["invalid_arguments"] * 6,
+        "atlas_not_found",
+    ]
 
 
 def test_options_reach_the_resolver(bridge: Any) -> None:
@@ -280,6 +343,8 @@ def test_no_call_leaves_a_proxy_behind(bridge: Any) -> None:
     before, after, references_before, references_after = bridge(
         """
         const round = async () => {
+          call("load_atlas", new Uint8Array(4)); call("load_atlas", new ArrayBuffer(4));
+          call("get_atlas", call("list_atlases")[0].atlas_id);
           call("statistics"); call("list_atlases"); call("list_approvals"); bridge.pending_events();
           call("resolve", session, "refund order 1234"); call("resolve", "x", "y");
           call("explain", session, resolution.resolution_id);

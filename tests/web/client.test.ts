@@ -82,6 +82,19 @@ test("an error of Python arrives as a CraError with its code and pointer", async
   });
 });
 
+test("an atlas crosses as text or as bytes of its own, with its options", async () => {
+  await withCra({}, async (cra) => {
+    const large = new Uint8Array(1000);
+    for (const [bytes, size] of [[large.subarray(10, 15), 5], [Buffer.from("PK"), 2], [large.buffer, 1000]] as const) {
+      const { warnings } = await cra.loadAtlas(bytes, { strict: false });
+      assert.deepEqual(warnings, [{ pointer: '{"strict":false}', code: "bytes", message: `${size} of ${size}` }]);
+    }
+    assert.equal(large.byteLength, 1000, "the caller's buffer stays the caller's");
+    assert.deepEqual((await cra.loadAtlas(new Uint8Array(1))).warnings[0]?.pointer, '{"strict":true}');
+    assert.deepEqual(await cra.getAtlas("com.example"), { atlas_id: "com.example" });
+  });
+});
+
 test("a Python exception that is no CRAError rejects one call and stops nothing", async () => {
   await withCra({}, async (cra) => {
     const sessionId = await cra.createSession({ agentId: "a", goal: "g" });

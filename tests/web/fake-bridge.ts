@@ -29,11 +29,15 @@ export class FakeBridge implements Bridge {
   /** What was loaded by the side of cra-wasm. */
   readonly packages: string[] = [];
 
-  load_atlas(text: string): string {
+  load_atlas(source: string | Uint8Array, optionsJson: string): string {
+    if (typeof source !== "string") {
+      const told = { pointer: optionsJson, code: "bytes", message: `${source.length} of ${source.buffer.byteLength}` };
+      return JSON.stringify({ atlas_id: "com.zip", warnings: [told] });
+    }
     try {
-      const { atlas_id = "" } = JSON.parse(text) as { readonly atlas_id?: string };
+      const { atlas_id = "" } = JSON.parse(source) as { readonly atlas_id?: string };
       if (atlas_id === "") return refused("invalid_atlas", "no atlas_id", { pointer: "/atlas_id" });
-      const counts = { actions: 1, policies: 0, context_blocks: 0, capabilities: 0, warnings: [] };
+      const counts = { actions: 1, policies: 0, context_blocks: 0, context_packs: 0, capabilities: 0, warnings: [] };
       return JSON.stringify({ atlas_id, version: "1.0.0", name: "fake", ...counts });
     } catch {
       return refused("invalid_json", "this is no JSON", { pointer: "" });
@@ -41,6 +45,10 @@ export class FakeBridge implements Bridge {
   }
 
   unload_atlas(atlasId: string): string {
+    return JSON.stringify({ atlas_id: atlasId });
+  }
+
+  get_atlas(atlasId: string): string {
     return JSON.stringify({ atlas_id: atlasId });
   }
 

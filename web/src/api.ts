@@ -59,6 +59,14 @@ export interface CraOptions extends TraceOptions {
   readonly onProgress?: (step: BootProgress) => void;
 }
 
+/** JSON text or an object; or the bytes of UTF-8 JSON, or of a package's zip. At most 16 MiB. */
+export type AtlasSource = string | JsonObject | Uint8Array | ArrayBuffer;
+
+export interface LoadAtlasOptions {
+  /** false reads other dialects where that allows nothing more, and tells each in `warnings`. Default true. */
+  readonly strict?: boolean;
+}
+
 export interface SessionOptions {
   readonly agentId: string;
   readonly goal: string;
@@ -139,7 +147,10 @@ export interface TraceConnection extends TraceAccess {
 
 /** The answer of createCra(). Every call has a deadline and rejects with a CraError. */
 export interface Cra extends TraceAccess {
-  loadAtlas(atlas: string | JsonObject): Promise<AtlasSummary>;
+  /** Rejects with `invalid_atlas` and `details.findings`, and then nothing has changed. */
+  loadAtlas(atlas: AtlasSource, options?: LoadAtlasOptions): Promise<AtlasSummary>;
+  /** A loaded atlas as it was written; that of a package has what stood in its files. */
+  getAtlas(atlasId: string): Promise<JsonObject>;
   unloadAtlas(atlasId: string): Promise<void>;
   listAtlases(): Promise<readonly AtlasSummary[]>;
   /** Resolves to the session id. Rejects with `hash_unavailable` when the site lacks the package of the hash. */

@@ -12,6 +12,7 @@ type JsonFunctions = { readonly [K in BridgeFunction]: (...args: readonly string
 
 /** The module's functions. Strings in, JSON text out. */
 export interface Bridge extends JsonFunctions {
+  load_atlas(source: string | Uint8Array, optionsJson: string): string;
   register_executor(actionId: string, executor: BridgeExecutor): string;
   unregister_executor(actionId: string): string;
   pending_events(): number;
@@ -35,6 +36,7 @@ type BridgeName = Exclude<keyof Bridge, "destroy">;
 /** All of them: a name that is missing here, or too many, does not compile. */
 const NAMES: Readonly<Record<BridgeName, true>> = {
   load_atlas: true,
+  get_atlas: true,
   unload_atlas: true,
   list_atlases: true,
   create_session: true,

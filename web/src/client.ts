@@ -4,12 +4,14 @@ import { checkedAlgorithm, DEFAULT_ALGORITHM } from "./algorithms.js";
 import type { HashAlgorithm } from "./algorithms.js";
 import type {
   ApprovalDecision,
+  AtlasSource,
   Cra,
   CraOptions,
   Deadlines,
   ExecuteOptions,
   Executor,
   ExecutorCall,
+  LoadAtlasOptions,
   ResolveOptions,
   SessionOptions,
 } from "./api.js";
@@ -112,8 +114,16 @@ class CraClient implements Cra {
     return client;
   }
 
-  async loadAtlas(atlas: string | JsonObject): Promise<AtlasSummary> {
-    return (await this.#ask("load_atlas", [textOf(atlas)])) as AtlasSummary;
+  async loadAtlas(atlas: AtlasSource, { strict = true }: LoadAtlasOptions = {}): Promise<AtlasSummary> {
+    const isBytes = atlas instanceof Uint8Array || atlas instanceof ArrayBuffer;
+    // A copy of its own: a view may be a small part of a large buffer, and all of that would cross.
+    const source = isBytes ? new Uint8Array(atlas) : textOf(atlas);
+    const params = { source, options_json: present({ strict }) };
+    return parseAnswer(await this.#resolver.call("load_atlas", params, this.#deadlines.callMs)) as AtlasSummary;
+  }
+
+  async getAtlas(atlasId: string): Promise<JsonObject> {
+    return (await this.#ask("get_atlas", [atlasId])) as JsonObject;
   }
 
   async unloadAtlas(atlasId: string): Promise<void> {

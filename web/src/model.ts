@@ -11,6 +11,14 @@ export interface JsonObject {
 export type RiskTier = "low" | "medium" | "high" | "critical";
 
 /** What loading an atlas tells about it. */
+/** Something about an atlas; `file` stands where it is a package, and the pointer is into that file then. */
+export interface AtlasFinding {
+  readonly pointer: string;
+  readonly code: string;
+  readonly message: string;
+  readonly file?: string;
+}
+
 export interface AtlasSummary {
   readonly atlas_id: string;
   readonly version: string;
@@ -18,8 +26,10 @@ export interface AtlasSummary {
   readonly actions: number;
   readonly policies: number;
   readonly context_blocks: number;
+  readonly context_packs: number;
   readonly capabilities: number;
-  readonly warnings: readonly Json[];
+  /** What was read from another dialect. */
+  readonly warnings: readonly AtlasFinding[];
 }
 
 /** The whole resolution in one word. */

@@ -86,7 +86,7 @@ export interface BridgeCall {
 }
 
 export type BridgeFunction =
-  | "load_atlas"
+  | "get_atlas"
   | "unload_atlas"
   | "list_atlases"
   | "create_session"
@@ -107,6 +107,8 @@ export interface ResolverMethods {
   boot: { params: { readonly pyodideUrl: string }; result: null };
   /** Load the package that Python needs for a hash, if it needs one. Rejects with `hash_unavailable`. */
   load_hash: { params: { readonly algorithm: HashAlgorithm }; result: null };
+  /** JSON text, or the bytes of a JSON document or of a package's zip. */
+  load_atlas: { params: { readonly source: string | Uint8Array; readonly options_json: string }; result: string };
   bridge: { params: BridgeCall; result: string };
   register_executor: { params: { readonly action_id: string; readonly deadline_ms: number }; result: null };
   unregister_executor: { params: { readonly action_id: string }; result: null };

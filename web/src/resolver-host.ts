@@ -34,6 +34,7 @@ export class ResolverHost {
       handlers: {
         boot: ({ pyodideUrl }) => this.#boot(pyodideUrl),
         load_hash: ({ algorithm }) => this.#loadHash(algorithm),
+        load_atlas: ({ source, options_json }) => this.#running().bridge.load_atlas(source, options_json),
         bridge: (call) => this.#call(call),
         register_executor: ({ action_id, deadline_ms }) => this.#register(action_id, deadline_ms),
         unregister_executor: ({ action_id }) => this.#unregister(action_id),

@@ -1,6 +1,6 @@
 /**
  * What the page itself remembers of loaded atlases: names, examples and result shapes, which no resolution carries
- * (a denied action is only an id there). The runtime has judged the text before it gets here, so this only reads.
+ * (a denied action is only an id there). The runtime has judged the atlas before it gets here, so this only reads.
  */
 
 import type { Json, JsonObject } from "../model.js";
@@ -36,10 +36,9 @@ export class AtlasBook {
     return this.#byAtlas.size;
   }
 
-  /** Remember the atlas that the runtime loaded from `text` as `atlasId`. */
-  add(atlasId: string, text: string): KnownAtlas {
-    const document: unknown = JSON.parse(text);
-    const listed: unknown = isObject(document) ? document["actions"] : [];
+  /** Remember an atlas that the runtime loaded. */
+  add(atlasId: string, document: JsonObject): KnownAtlas {
+    const listed: unknown = document["actions"];
     const actions = Array.isArray(listed) ? listed.filter(isObject).map(knownAction) : [];
     this.#byAtlas.set(atlasId, actions);
     return { actions, goal: exampleGoal(document) };
@@ -97,8 +96,8 @@ function knownAction(action: JsonObject): KnownAction {
 }
 
 /** `metadata` is the author's own: nothing in it has been judged. */
-function exampleGoal(document: unknown): string | undefined {
-  const metadata: unknown = isObject(document) ? document["metadata"] : undefined;
+function exampleGoal(document: JsonObject): string | undefined {
+  const metadata: unknown = document["metadata"];
   const goals: unknown = isObject(metadata) ? metadata["example_goals"] : undefined;
   const first: unknown = Array.isArray(goals) ? goals[0] : undefined;
   const goal: unknown = isObject(first) ? first["goal"] : undefined;

@@ -11,6 +11,9 @@ import { announce, guarded } from "./notice.js";
 /** The runtime has its own limits; this one keeps a wrongly chosen film from being read into memory as text. */
 const MAX_FILE_BYTES = 16 * 1024 * 1024;
 
+/** "PK", with which no JSON text begins. */
+const ZIP_START = [0x50, 0x4b];
+
 const EXAMPLES = [
   { file: "customer-support.atlas.json", label: "Customer support with refunds" },
   { file: "data-analytics.atlas.json", label: "Data analytics over SQL" },
@@ -79,13 +82,13 @@ export class AtlasPanel {
       if (file.size > MAX_FILE_BYTES) {
         throw new CraError("file_too_large", `the file has ${file.size} bytes, more than ${MAX_FILE_BYTES}`);
       }
-      await this.#load(await readUtf8(file));
+      await this.#load(await readAtlas(file));
     });
   }
 
-  async #load(text: string): Promise<void> {
-    const summary = await this.#cra.loadAtlas(text);
-    const { actions, goal } = this.#book.add(summary.atlas_id, text);
+  async #load(source: string | Uint8Array): Promise<void> {
+    const summary = await this.#cra.loadAtlas(source);
+    const { actions, goal } = this.#book.add(summary.atlas_id, await this.#cra.getAtlas(summary.atlas_id));
     await Promise.all(
       actions.map((action) =>
         this.#cra.registerExecutor(action.actionId, (parameters) =>
@@ -103,6 +106,7 @@ export class AtlasPanel {
       plural(summary.actions, "action"),
       plural(summary.policies, "policy", "policies"),
       plural(summary.context_blocks, "context block"),
+      ...(summary.context_packs > 0 ? [plural(summary.context_packs, "context pack")] : []),
     ].join(", ");
     const unload = element("button", { type: "button", class: "compact", "aria-label": `Unload ${summary.name}` }, "Unload");
     const row = element(
@@ -137,10 +141,15 @@ export class AtlasPanel {
   }
 }
 
-/** Text of a file that must be UTF-8: replacement characters would load an atlas that nobody wrote. */
-async function readUtf8(file: File): Promise<string> {
+/**
+ * The bytes of a zip, whatever its name; else text that must be UTF-8: replacement characters would load an atlas that
+ * nobody wrote.
+ */
+async function readAtlas(file: File): Promise<string | Uint8Array> {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  if (ZIP_START.every((byte, index) => bytes[index] === byte)) return bytes;
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer());
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (cause) {
     throw CraError.from(cause, "invalid_encoding");
   }
