@@ -87,7 +87,8 @@ def test_bytes_that_are_no_zip_are_json_and_other_things_are_refused(bridge: Any
     codes = bridge(
         """
         const loaded = call("get_atlas", call("list_atlases")[0].atlas_id);
-        const json = Uint8Array.from(unescape(encodeURIComponent(JSON.stringify(loaded))), (c) => c.charCodeAt(0));
+        const text = unescape(encodeURIComponent(JSON.stringify(loaded)));
+        const json = Uint8Array.from(text, (char) => char.charCodeAt(0));
         const ask = (...args) => call("load_atlas", ...args).error?.code ?? "loaded";
         const large = new Uint8Array(16 * 1024 * 1024 + 1);
         return [
