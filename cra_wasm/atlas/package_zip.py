@@ -7,6 +7,7 @@ import stat
 import struct
 import zipfile
 import zlib
+from collections import Counter
 from typing import Final
 
 from ..errors import InvalidInput
@@ -18,6 +19,8 @@ ZIP_START: Final = b"PK"
 _ENTRY: Final = b"PK\x01\x02"
 _ENCRYPTED: Final = 0x1 | 0x40
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+_SHARED: Final[Fault] = ("corrupt_file", "shares its bytes with another entry")
 
 _BROKEN: Final = (
     zipfile.BadZipFile,
@@ -53,19 +56,26 @@ def read_zip(data: bytes) -> dict[str, bytes]:
     except _BROKEN as error:
         raise package_error("", "not_zip", f"is no sound zip: {error}"[:300]) from None
     with archive:
+        starts = Counter(info.header_offset for info in archive.infolist())
         for info in archive.infolist():
-            _read_entry(archive, info, tree, files)
+            # zipfile itself only warns of entries that begin at the same byte, or does not see them at all.
+            fault = _fault_of(info) if starts[info.header_offset] == 1 else _SHARED
+            _read_entry(archive, info, fault, tree, files)
     tree.raise_findings()
     return files
 
 
 def _read_entry(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, tree: PackageTree, files: dict[str, bytes]
+    archive: zipfile.ZipFile,
+    info: zipfile.ZipInfo,
+    fault: Fault | None,
+    tree: PackageTree,
+    files: dict[str, bytes],
 ) -> None:
     # Not `filename`, which zipfile has cut at a NUL and, on Windows, changed.
     name = info.orig_filename.removesuffix("/")
     is_folder = info.orig_filename.endswith("/")
-    if not tree.add(name, is_folder=is_folder, fault=_fault_of(info)) or is_folder:
+    if not tree.add(name, is_folder=is_folder, fault=fault) or is_folder:
         return
     try:
         with archive.open(info) as file:

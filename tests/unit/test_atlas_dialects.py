@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cra_wasm.atlas.draft import ID_OF
 from cra_wasm.atlas.loader import load_atlas, read_atlas
+from cra_wasm.errors import InvalidInput
 
 from .building import accept_schema, action, block, manifest, plan_with, planner_of, policy
 from .generating import AGENTS, SHOP, TIERS, atlases
@@ -288,3 +290,54 @@ def test_rules_allow_no_more_than_in_any_order_that_their_author_may_have_meant(
         first_says, last_says = (effects[0], effects[-1]) if effects else ("deny", "deny")
         meant = first_says == "allow" and last_says == "allow" and set(effects) == {"allow"}
         assert (name in told) <= (meant and not (beside_a_denial and name == "user.read"))
+
+
+# Anything else
+
+WORDS = st.sampled_from(
+    [
+        "id",
+        "policy_id",
+        "rules",
+        "type",
+        "effect",
+        "actions",
+        "conditions",
+        "capabilities",
+        "files",
+        "x",
+        "name",
+    ]
+)
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-1, 2)
+    | st.sampled_from(["", "a.b", "*", "requires_approval", "deny"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4),
+    max_leaves=12,
+)
+SECTIONS = st.sampled_from([*ID_OF, "dependencies", "metadata", "id", "version"])
+
+
+@given(st.dictionaries(SECTIONS, VALUES, max_size=4), st.booleans(), st.booleans())
+def test_whatever_stands_in_an_atlas_only_findings_come_out(
+    members: dict[str, Any], strict: bool, in_package: bool
+) -> None:
+    whole = manifest(**members)
+    source = as_zip({"atlas.json": whole, "policies/a.json": members}) if in_package else whole
+    try:
+        read_atlas(source, check_schema=accept_schema, strict=strict)
+    except InvalidInput as error:
+        assert error.code == "invalid_atlas"
+        for one in error.details["findings"]:
+            assert one["pointer"] == "" or resolves(one["pointer"], one.get("file"), whole, members)
+
+
+def resolves(pointer: str, file: str | None, whole: Any, members: Any) -> bool:
+    """Whether a pointer leads to something in the file, or to a member that something there lacks."""
+    value = members if file == "policies/a.json" else whole
+    *path, last = pointer.split("/")[1:]
+    for part in path:
+        value = value[int(part)] if isinstance(value, list) else value[part]
+    return isinstance(value, dict) or (isinstance(value, list) and 0 <= int(last) < len(value))
