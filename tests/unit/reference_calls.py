@@ -9,6 +9,7 @@ from typing import Any
 from . import reference_trace as trace
 from .reference_limits import account_of, cost_of, limits_of
 from .reference_redaction import redacted
+from .reference_resolution import all_blocks
 from .reference_state import Approval, Remembered, Session, State, copy_of
 from .reference_trace import Refused, Texts
 
@@ -134,8 +135,8 @@ class Calls:
         """Return context.stale of each block that its atlas has no more, or with another content."""
         texts: Texts = []
         for atlas, block in found.answer.blocks:
-            now = self.state.atlases.get(atlas["atlas_id"], {"context_blocks": []})
-            same = [one for one in now["context_blocks"] if one["context_id"] == block["context_id"]]
+            now = self.state.atlases.get(atlas["atlas_id"])
+            same = [one for one in all_blocks(now) if one["context_id"] == block["context_id"]]
             told = {"block_id": block["context_id"], "source": atlas["atlas_id"]}
             if not same:
                 texts.append(("context.stale", {**told, "reason": "removed"}))

@@ -258,6 +258,14 @@ def stands_in(keyword: str, goal: str) -> bool:
     return bool(wanted) and any(given[place : place + len(wanted)] == wanted for place in range(len(given)))
 
 
+def all_blocks(atlas: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Return what an atlas has to tell, whoever asks and whatever is cut; nothing without an atlas."""
+    if atlas is None:
+        return []
+    packs = [pack_blocks(pack, atlas["files"]) for pack in atlas.get("context_packs", [])]
+    return [*atlas["context_blocks"], *(block for blocks in packs for block in blocks)]
+
+
 def pack_blocks(pack: dict[str, Any], files: dict[str, str]) -> list[dict[str, Any]]:
     """Return a pack's files as blocks; the last are cut until the rest fits."""
     kept = list(pack["files"])
