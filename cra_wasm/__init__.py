@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .model.resolution import Resolution as Resolution
     from .model.validation import ValidateResponse as ValidateResponse
     from .ports import StorageBackend as StorageBackend
+    from .replay.replay import replay_trace as replay_trace
     from .resolver import Resolver as Resolver
     from .storage.jsonl import JsonlStorage as JsonlStorage
     from .storage.memory import MemoryStorage as MemoryStorage
@@ -65,6 +66,7 @@ _HOME = {
     "TraceRingBuffer": "trace.buffer",
     "ValidateResponse": "model.validation",
     "VerifyResult": "trace.verdict",
+    "replay_trace": "replay.replay",
     "verify_file": "trace.verify",
 }
 

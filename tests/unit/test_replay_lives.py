@@ -1,0 +1,52 @@
+"""Whatever a resolver's life was, replaying its traces finds what was recorded, and nothing else (PROTOCOL
+3.11). Lives without reloads: a trace does not tell of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from cra_wasm import TraceEvent, replay_trace
+
+from .generating import lives
+from .three_ways import ThreeWays
+
+Life = tuple[list[list[TraceEvent]], list[dict[str, Any]]]
+RELOADS = ("load", "unload")
+BEGINNING = [("load", 0), ("load", 2), ("create", "bot-1"), ("create", "human")]
+
+
+def lead(life: dict[str, Any], *, without: tuple[str, ...]) -> Life:
+    """Lead a life without some kinds of steps; return its sessions' traces, and the atlases that did load."""
+    ways = ThreeWays(life, own_processor=False)
+    for number, step in enumerate([*BEGINNING, *life["steps"]]):
+        if step[0] == "run" and step[4] is not None and step[4][0] in without:
+            step = (*step[:4], None, *step[5:])
+        if step[0] not in without or number < len(BEGINNING):
+            ways.step(*step)
+    ways.end_of_life()
+    storage = ways.immediate.resolver._storage
+    assert storage is not None
+    loaded = [atlas.atlas_id for atlas in ways.immediate.resolver.atlases()]
+    atlases = [one for one in (life["atlases"][0], life["atlases"][2]) if one["atlas_id"] in loaded]
+    return [storage.get_events(session_id) for session_id in storage.sessions()], atlases
+
+
+@pytest.mark.timeout(900)
+@settings.get_profile("long")
+@given(life=lives())
+def test_nothing_differs_when_the_atlases_are_the_same(life: dict[str, Any]) -> None:
+    traces, atlases = lead(life, without=RELOADS)
+    result = replay_trace(traces, atlases, complete=True)
+    assert result.differences == ()
+    assert result.events >= result.replayed > 0
+    assert {one.kind for one in result.undecidable} <= {
+        "cost_parameter",
+        "clock",
+        "simultaneous",
+        "refused_call",
+        "foreign_event",
+        "runtime_event",
+    }
