@@ -36,9 +36,12 @@ if TYPE_CHECKING:
     from .storage.null import NullStorage as NullStorage
     from .storage.sqlite import SqliteStorage as SqliteStorage
     from .trace.buffer import TraceRingBuffer as TraceRingBuffer
+    from .trace.diff import diff_traces as diff_traces
+    from .trace.golden import compare_golden as compare_golden
     from .trace.processor import TraceProcessor as TraceProcessor
     from .trace.raw import RawEvent as RawEvent
     from .trace.verdict import VerifyResult as VerifyResult
+    from .trace.rebuilding import rebuild_state as rebuild_state
     from .trace.verify import verify_file as verify_file
 
 __version__ = "0.1.0"
@@ -66,6 +69,9 @@ _HOME = {
     "TraceRingBuffer": "trace.buffer",
     "ValidateResponse": "model.validation",
     "VerifyResult": "trace.verdict",
+    "compare_golden": "trace.golden",
+    "diff_traces": "trace.diff",
+    "rebuild_state": "trace.rebuilding",
     "replay_trace": "replay.replay",
     "verify_file": "trace.verify",
 }

@@ -12,6 +12,7 @@ from typing import Final, Literal, TypeAlias
 from ..errors import Json
 from ..model.event import TraceEvent
 from ..trace.loading import wall_ns_of
+from ..trace.payloads import texts_in
 
 Kind: TypeAlias = Literal["start", "resolve", "execute", "decide", "outcome", "end", "other"]
 
@@ -97,21 +98,3 @@ def calls_of(events: Sequence[TraceEvent]) -> Iterator[Call]:
             redacted=frozenset(texts_in(payloads[0], "redacted")),
         )
         index = end
-
-
-def text_in(payload: dict[str, Json], name: str) -> str | None:
-    """Return a member that is text."""
-    value = payload.get(name)
-    return value if isinstance(value, str) else None
-
-
-def texts_in(payload: dict[str, Json], name: str) -> list[str]:
-    """Return the texts in a member that is a list."""
-    value = payload.get(name)
-    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
-
-
-def whole_number_in(payload: dict[str, Json], name: str) -> int | None:
-    """Return a member that is a whole number."""
-    value = payload.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -9,7 +9,8 @@ from ..carp.plan import Plan
 from ..errors import CRAError, Json
 from ..model.event import TraceEvent
 from ..runtime.execution_checks import Cleared, Denial, NeedsApproval
-from .calls import Call, text_in, whole_number_in
+from ..trace.payloads import text_in, whole_number_in
+from .calls import Call
 from .remembering import Replayed
 from .rerun import Asked, Judgement
 from .world import CLOCKS_APART_MS, Doubt

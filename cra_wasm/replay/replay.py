@@ -15,7 +15,8 @@ from ..resolver import DEFAULT_TTL_SECONDS
 from ..trace.canonical import canonical_json
 from ..trace.chain import named_algorithm
 from ..trace.loading import TraceSource, load_trace, wall_ns_of
-from .calls import Call, calls_of, whole_number_in
+from ..trace.payloads import whole_number_in
+from .calls import Call, calls_of
 from .report import Findings, ReplayResult
 from .rerun import Rerun
 from .sessions import SessionReplay

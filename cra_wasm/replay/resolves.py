@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..errors import CRAError, Json
 from ..runtime.session import Remembered
-from .calls import Call, text_in, texts_in
+from ..trace.payloads import text_in, texts_in
+from .calls import Call
 from .comparing import Mismatch, compare_resolve
 from .remembering import Replayed
 from .world import Doubt

@@ -12,7 +12,8 @@ from ..model.timestamps import parse_timestamp_ns
 from ..resolver import END_REASONS
 from ..runtime.arguments import RUNTIME_AGENT_ID
 from ..runtime.execution_checks import Denial
-from .calls import Call, Kind, text_in, texts_in, whole_number_in
+from ..trace.payloads import text_in, texts_in, whole_number_in
+from .calls import Call, Kind
 from .comparing import same
 from .executes import Executes
 from .remembering import Replayed
