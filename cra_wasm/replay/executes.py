@@ -44,6 +44,8 @@ class Executes:
         self._session = session
         self._world = session.world
         self.count = 0
+        self.approved = 0
+        """Calls that the trace says were approved, decided here or not; session.ended counts them."""
         self.outcomes_taken = 0
         self.parameters_taken = 0
         self.losses = False
@@ -59,6 +61,7 @@ class Executes:
         recorded, event = _recorded_outcome(call)
         asked = self._asked(call)
         if recorded.verdict == _APPROVED:
+            self.approved += 1
             self._open |= {one.span_id: (call.first.event_id, asked.action_id) for one in call.events}
         replayed = session.resolutions.get(asked.resolution_id)
         doubt = session.blocked or (None if replayed is None else replayed.doubt)
@@ -215,6 +218,8 @@ class Executes:
     ) -> Doubt | None:
         recorded, came_out = outcomes
         judgement, plan = found
+        if recorded.verdict == _WAITS and self._session.cut_off(call):
+            return "truncated", "the trace ends in the middle of this call"
         if recorded.verdict != _DENIED and came_out.verdict in (_ASKS, _WAITS, _APPROVED):
             return self._world.time_in_doubt()  # whether a grant was over
         if came_out.verdict == _REFUSED:
@@ -224,6 +229,8 @@ class Executes:
         limits = {limit.policy_id: limit for limit in self._world.rerun.limits_on(plan, here.action_id)}
         in_trace = limits.get(recorded.policy_id or "") if recorded.verdict == _DENIED else None
         is_here = limits.get(came_out.policy_id or "") if isinstance(judgement, Denial) else None
+        if is_here is None and isinstance(judgement, Denial):
+            return None  # by a policy that comes before all limits
         if in_trace is not None and recorded.reason == "invalid_cost" and here.parameters is None:
             return (
                 "cost_parameter",

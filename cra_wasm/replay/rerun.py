@@ -124,7 +124,6 @@ class Rerun(Resolver):
         session = self.running(session_id)
         if session.recent:
             session.recent.pop()
-            session.resolution_count -= 1
             self._sessions.remembered_count -= 1
 
     def context_keys(self) -> frozenset[str]:
@@ -176,8 +175,6 @@ class Rerun(Resolver):
 
     def take(self, session_id: str, plan: Plan, asked: Asked, judgement: Judgement | None) -> None:
         """Let a call that the trace says was approved take from its limits and use its grant."""
-        session = self.running(session_id)
-        session.action_count += 1
         _, elapsed_ns = self._recorder.times()
         approval: Approval | None = None
         if isinstance(judgement, Cleared):

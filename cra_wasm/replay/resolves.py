@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ..carp.decision import DEFAULT_DENY
+from ..carp.plan import Plan
 from ..errors import CRAError, Json
 from ..runtime.session import Remembered
 from ..trace.payloads import text_in, texts_in
@@ -38,11 +40,14 @@ class Resolves:
         self._session = session
         self._world = session.world
         self.count = 0
+        self.recorded = 0
+        """Resolves that the trace holds, decided here or not; session.ended counts them."""
 
     def replay(self, call: Call) -> None:
         """Decide a recorded resolve anew and compare."""
         session = self._session
         sequence = call.first.sequence
+        self.recorded += call.events[-1].event_type.startswith("carp.resolution.")
         doubt = session.blocked or self._doubt(call)
         if session.replay_id is None:
             self._keep(call, Replayed(sequence=sequence, resolution_id=None, doubt=doubt))
@@ -197,7 +202,8 @@ class Resolves:
     def _doubt_of_kind(
         self, call: Call, mismatch: Mismatch, remembered: Remembered, replayed: Replayed
     ) -> Doubt | None:
-        if mismatch.kind == "missing_event" and self._session.cut_off(call):
+        unfinished = call.find("carp.resolution.completed") is None and self._session.cut_off(call)
+        if unfinished and mismatch.expected is None:
             return "truncated", "the trace ends in the middle of this call"
         goal_matters = "/goal" in call.redacted and remembered.plan.selector.fixed is None
         if goal_matters and (
@@ -211,7 +217,10 @@ class Resolves:
         return None
 
     def _doubt_of_verdict(self, call: Call, action_id: str, remembered: Remembered) -> Doubt | None:
-        """Tell whether a limit decided, here or in the trace, whose state is not known for sure."""
+        """Tell whether a limit decided, here or in the trace, whose state is not known for sure.
+
+        A policy that comes before all limits decides whatever their state is.
+        """
         plan = remembered.plan
         index = plan.candidate_index.get(action_id)
         if index is None:
@@ -226,11 +235,21 @@ class Resolves:
             ),
             None,
         )
-        if here == recorded:
+        if here == recorded or not all(
+            name is not None and comes_with_limits(plan, atlas_id, name) for name in (here, recorded)
+        ):
             return None
         return self._session.doubt_of_limits(
             plan.limits.get((atlas_id, recorded or "")), plan.limits.get((atlas_id, here)), call.wall_ns
         )
+
+
+def comes_with_limits(plan: Plan, atlas_id: str, policy_id: str) -> bool:
+    """Whether a verdict by that policy depends on which limits are full: it is one, or comes behind them."""
+    if (atlas_id, policy_id) in plan.limits or policy_id == DEFAULT_DENY:
+        return True
+    policy = plan.policy(atlas_id, policy_id)
+    return policy is not None and policy.type == "allow"
 
 
 def _question_of(call: Call) -> Question:

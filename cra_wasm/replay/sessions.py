@@ -121,7 +121,7 @@ class SessionReplay:
         return self.doubt_of_limits(found[0], None, wall_ns) if found else None
 
     def cut_off(self, call: Call) -> bool:
-        """Whether the trace ends with this call, without an end of the session."""
+        """Whether the trace ends with this call, so that some of its events may be missing."""
         return call.events[-1].sequence == self.last_sequence
 
     # Start and end
@@ -192,16 +192,13 @@ class SessionReplay:
         sequence = call.first.sequence
         reason = text_in(call.asked, "reason") or ""
         self.executes.expect_none_open(sequence, reason)
-        session = self.world.rerun.running(self.replay_id)
-        counts = {"action_count": session.action_count, "resolution_count": session.resolution_count}
+        counts = {"action_count": self.executes.approved, "resolution_count": self.resolves.recorded}
         for name, count in counts.items():
             told = whole_number_in(call.asked, name)
             if told is None or told == count:
                 continue
-            if self.losses and name == "resolution_count":
-                self.cannot_tell(
-                    sequence, ("trace_gap", "resolves that were dropped count too"), f"/payload/{name}"
-                )
+            if self.losses if name == "resolution_count" else self.executes.losses:
+                self.cannot_tell(sequence, ("trace_gap", "what was lost counts too"), f"/payload/{name}")
                 continue
             self.differs(
                 sequence,

@@ -62,3 +62,22 @@ def chain(
 
 def line_of(event: TraceEvent) -> bytes:
     return (event.to_json() + "\n").encode()
+
+
+def rechained(events: list[TraceEvent]) -> list[TraceEvent]:
+    """Return events whose content was changed, numbered and hashed anew: a chain that verifies."""
+    again: list[TraceEvent] = []
+    previous = GENESIS_HASH
+    for sequence, event in enumerate(events):
+        hashed = event._asdict() | {"sequence": sequence, "previous_event_hash": previous}
+        del hashed["event_hash"], hashed["trace_version"]
+        again.append(sealed(hashed))
+        previous = again[-1].event_hash
+    return again
+
+
+def changed(events: list[TraceEvent], index: int, **members: Any) -> list[TraceEvent]:
+    """Return the trace with some members of one payload changed, as somebody would forge it."""
+    payload = events[index].payload | members
+    forged = events[index]._replace(payload_json=canonical_json(payload))
+    return rechained([*events[:index], forged, *events[index + 1 :]])

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cra_wasm import TraceEvent, replay_trace
 
+from .chaining import changed
 from .generating import lives
 from .three_ways import ThreeWays
 
@@ -50,3 +52,37 @@ def test_nothing_differs_when_the_atlases_are_the_same(life: dict[str, Any]) -> 
         "foreign_event",
         "runtime_event",
     }
+
+
+DECISIVE = {
+    "policy.evaluated": "result",
+    "carp.resolution.completed": "decision_type",
+    "action.denied": "policy_id",
+}
+
+
+@pytest.mark.timeout(900)
+@settings.get_profile("long")
+@given(life=lives(), place=st.integers(0, 1_000_000))
+def test_a_forged_decision_is_found_at_its_place(life: dict[str, Any], place: int) -> None:
+    traces, atlases = lead(life, without=RELOADS)
+    places = [
+        (number, event.sequence)
+        for number, events in enumerate(traces)
+        for event in events
+        if event.event_type in DECISIVE
+    ]
+    if not places:
+        return
+    number, sequence = places[place % len(places)]
+    event = traces[number][sequence]
+    member = DECISIVE[event.event_type]
+    other = {"allow": "deny", "deny": "allow"}.get(event.payload[member], "allow")
+    traces[number] = changed(traces[number], sequence, **{member: other})
+    result = replay_trace(traces, atlases, complete=True)
+    assert not result.identical
+    found = [(one.session_id, one.sequence) for one in (*result.differences, *result.undecidable)]
+    assert (event.session_id, sequence) in found
+    if not result.undecidable_total:
+        first = result.differences[0]
+        assert (first.session_id, first.sequence) == (event.session_id, sequence)
