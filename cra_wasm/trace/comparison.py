@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from ..errors import Json
@@ -22,8 +21,7 @@ _NAMES: Final = (
 _HASHES: Final = ("previous_event_hash", "event_hash")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A difference inside of two events: the pointer into either, and the values."""
 
     pointer: str
@@ -88,7 +86,8 @@ class EventComparison:
     def _compare_objects(
         self, one: dict[str, Json], other: dict[str, Json], place: _Place
     ) -> Iterator[Found]:
-        for name in sorted({*one, *other}):
+        names = one if one.keys() == other.keys() else sorted({*one, *other})  # canonical text is sorted
+        for name in names:
             pointer = f"{place.pointer}/{name.replace('~', '~0').replace('/', '~1')}"
             if name not in other or name not in one:
                 known = place.pointer == "/payload" and name in KNOWN_MEMBERS

@@ -94,7 +94,10 @@ def diff_traces(a: TraceSource, b: TraceSource) -> TraceDiff:
     if swapped:
         one, other, tokens = other, one, (tokens[1], tokens[0])
     comparing = _Comparing(one, other)
-    comparing.compare(_matches(one, other, *tokens))
+    if one == other:
+        comparing.take_as_same()
+    else:
+        comparing.compare(_matches(one, other, *tokens))
     return comparing.result(swapped=swapped)
 
 
@@ -173,18 +176,23 @@ class _Comparing:
             # A number says where an event stands, which the alignment has told.
             shifted = self._one[index].sequence - index != self._other[other_index].sequence - other_index
             for found in comparison.compare(self._one[index], self._other[other_index], shifted=shifted):
-                self._note(
-                    index,
-                    TraceDifference(
-                        pointer=f"/{index}{found.pointer}",
-                        pointer_b=f"/{other_index}{found.pointer}",
-                        kind=found.kind,
-                        significance=found.significance,
-                        a=found.a,
-                        b=found.b,
-                    ),
-                )
+                if self._is_listed(found.significance):
+                    self._list(
+                        index,
+                        TraceDifference(
+                            pointer=f"/{index}{found.pointer}",
+                            pointer_b=f"/{other_index}{found.pointer}",
+                            kind=found.kind,
+                            significance=found.significance,
+                            a=found.a,
+                            b=found.b,
+                        ),
+                    )
         self._tell_others(removed, added)
+
+    def take_as_same(self) -> None:
+        """Spare the comparison of two traces that are the same events."""
+        self._aligned = len(self._one)
 
     def _tell_others(self, removed: Sequence[int], added: Sequence[int]) -> None:
         """Tell of events that only one trace has, or both in different places."""
@@ -209,7 +217,9 @@ class _Comparing:
     def _tell(
         self, index: int | None, other_index: int | None, kind: DifferenceKind, significance: Significance
     ) -> None:
-        self._note(
+        if not self._is_listed(significance):
+            return
+        self._list(
             index if index is not None else other_index or 0,
             TraceDifference(
                 pointer=None if index is None else f"/{index}",
@@ -221,12 +231,15 @@ class _Comparing:
             ),
         )
 
-    def _note(self, index: int, difference: TraceDifference) -> None:
-        self._counts[difference.significance] += 1
-        dynamic = difference.significance == "dynamic"
-        if self._listed_of[dynamic] < MAX_LISTED:
-            self._listed_of[dynamic] += 1
-            self._listed.append((index, _cut(difference)))
+    def _is_listed(self, significance: Significance) -> bool:
+        """Count a difference and tell whether there is room to list it."""
+        self._counts[significance] += 1
+        dynamic = significance == "dynamic"
+        self._listed_of[dynamic] += 1
+        return self._listed_of[dynamic] <= MAX_LISTED
+
+    def _list(self, index: int, difference: TraceDifference) -> None:
+        self._listed.append((index, _cut(difference)))
 
     def result(self, *, swapped: bool) -> TraceDiff:
         """Return what was found; `swapped` when the first list was B."""
