@@ -17,7 +17,7 @@ from ..model.parse import parse_json
 from ..model.timestamps import parse_timestamp_ns
 from .canonical import canonical_json
 from .reader import MAX_LINE_BYTES, BadLine, read_event, read_lines
-from .verify import VerifyResult, verify_lines
+from .verify import verify_lines
 
 MAX_TRACE_EVENTS: Final = 1_000_000
 MAX_TRACE_BYTES: Final = 512 * 1024 * 1024
@@ -86,7 +86,7 @@ def _given_events(source: Iterable[TraceEvent], verify: bool) -> list[TraceEvent
             raise _too_large()
         events.append(event)
     if verify:
-        _refuse_invalid(verify_lines(f"{event.to_json()}\n".encode() for event in events))
+        _refuse_invalid(f"{event.to_json()}\n".encode() for event in events)
     return events
 
 
@@ -99,13 +99,14 @@ def _too_large() -> InvalidInput:
 
 def _events_of(lines: list[bytes], verify: bool) -> list[TraceEvent]:
     if verify:
-        _refuse_invalid(verify_lines(lines))
+        _refuse_invalid(lines)
     elif not lines:
         raise InvalidInput(_CODE, "the trace is empty", pointer="")
     return [_event_of(line, index) for index, line in enumerate(lines)]
 
 
-def _refuse_invalid(result: VerifyResult) -> None:
+def _refuse_invalid(lines: Iterable[bytes]) -> None:
+    result = verify_lines(lines)
     if not result.valid:
         raise InvalidInput(
             _CODE,

@@ -67,6 +67,7 @@ def test_a_trace_is_identical_with_itself(trace: list[TraceEvent]) -> None:
 def test_the_same_session_at_another_time_is_equivalent(
     trace: list[TraceEvent], again: list[TraceEvent]
 ) -> None:
+    # PROTOCOL 3.13.5
     diff = diff_traces(trace, again)
     assert diff.verdict == "semantically_equivalent"
     assert {one.significance for one in diff.differences} == {"dynamic"}
@@ -103,6 +104,7 @@ def test_a_changed_member_weighs_what_it_decides(
     significance: str,
     verdict: str,
 ) -> None:
+    # PROTOCOL 3.13.3
     index = index_of(trace, event_type, which)
     (name,) = members
     diff = diff_traces(trace, changed(trace, index, **members))
@@ -146,6 +148,7 @@ def test_true_is_not_one(trace: list[TraceEvent]) -> None:
 def test_one_inserted_event_is_one_difference(
     trace: list[TraceEvent], event_type: str, verdict: str, significance: str
 ) -> None:
+    # PROTOCOL 3.13.2
     extra = trace[5]._replace(
         event_type=event_type, payload_json='{"n":1}', event_id="01940d23-3a00-7000-8000-0000ffff0008"
     )
@@ -195,6 +198,7 @@ def all_ids(events: list[TraceEvent]) -> list[str]:
 
 @given(seed=st.integers(0, 10_000))
 def test_ids_that_are_renamed_consistently_are_equivalent(trace: list[TraceEvent], seed: int) -> None:
+    # PROTOCOL 3.13.4
     ids = all_ids(trace)
     rename = {one: f"{seed + number:08x}-0000-7000-8000-00000000beef" for number, one in enumerate(ids)}
     assert diff_traces(trace, with_ids(trace, rename)).verdict == "semantically_equivalent"
@@ -241,6 +245,7 @@ def test_other_parameters_each_time_are_another_trace(trace: list[TraceEvent]) -
     )
 )
 def test_the_other_way_round_is_the_mirror(trace: list[TraceEvent], edits: list[Any]) -> None:
+    # PROTOCOL 3.13.5
     other = list(trace)
     for place, kind, members in edits:
         index = place % len(other)
@@ -276,6 +281,7 @@ def test_a_policy_changed_in_the_atlas_shows(trace: list[TraceEvent]) -> None:
 
 
 def test_differences_are_bounded_and_counted() -> None:
+    # PROTOCOL 3.13.6
     one, other = chain(2500), chain(2500, event_type="policy.violated")
     diff = diff_traces(one, other)
     assert len(diff.differences) <= 2 * MAX_LISTED
@@ -290,6 +296,7 @@ def test_long_values_are_cut(trace: list[TraceEvent]) -> None:
 
 
 def test_traces_of_many_thousand_events_take_linear_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    # PROTOCOL 3.13.1
     """Counted steps, no times: two traces that have nothing in common are the worst case."""
     from cra_wasm.trace import alignment
 
@@ -335,6 +342,7 @@ def test_long_alignments_are_in_order(one: list[int], seed: int) -> None:
 
 
 def test_a_golden_trace_counts_every_byte(trace: list[TraceEvent], again: list[TraceEvent]) -> None:
+    # PROTOCOL 3.13.8
     assert compare_golden(live(Rig()), trace).matches
     result = compare_golden(again, trace)
     assert (result.matches, result.first_line, result.diff.verdict) == (False, 0, "semantically_equivalent")
@@ -348,6 +356,7 @@ def test_a_golden_trace_counts_every_byte(trace: list[TraceEvent], again: list[T
 
 
 def test_foreign_and_broken_traces_can_be_compared(trace: list[TraceEvent]) -> None:
+    # PROTOCOL 3.13.7
     foreign = [event.to_dict() | {"timestamp": "2024-12-28T12:00:00+00:00"} for event in trace]
     lines = "".join(json.dumps(event, indent=None) + "\n" for event in foreign).encode()
     assert diff_traces(trace, lines).verdict == "semantically_equivalent"

@@ -33,6 +33,7 @@ def state_of(rig: Rig) -> SessionState:
 
 
 def test_a_session_is_told_from_start_to_end(busy: Rig) -> None:
+    # PROTOCOL 3.12.1
     busy.clock.advance(2)
     busy.resolver.end_session(busy.session_id, "cancelled")
     session = state_of(busy)
@@ -56,6 +57,7 @@ def test_a_session_without_an_end_is_truncated(busy: Rig) -> None:
 
 
 def test_a_resolution_is_what_the_resolver_answered(busy: Rig) -> None:
+    # PROTOCOL 3.12.2
     answer = busy.resolve("refund me", risk_tier="high")
     (told,) = state_of(busy).resolutions
     assert (told.resolution_id, told.decision_type) == (answer.resolution_id, "partial")
@@ -66,6 +68,7 @@ def test_a_resolution_is_what_the_resolver_answered(busy: Rig) -> None:
 
 
 def test_executions_have_the_outcomes_that_callers_got(busy: Rig) -> None:
+    # PROTOCOL 3.12.2, 3.12.4
     for action_id in ("item.write", "item.count", "item.count", "item.delete"):
         busy.run(action_id)
     ran, failed, full, denied = state_of(busy).executions
@@ -91,6 +94,7 @@ def test_a_call_without_an_end_is_running(busy: Rig) -> None:
 
 
 def test_approvals_end_where_the_resolver_has_them(busy: Rig) -> None:
+    # PROTOCOL 3.12.3
     def ask(amount: int) -> dict[str, Any]:
         busy.run("item.refund", {"amount": amount})
         return busy.resolver.approvals()[-1]
@@ -123,6 +127,7 @@ def test_asking_again_ends_the_grant_before(busy: Rig) -> None:
 
 
 def test_gaps_errors_and_reused_answers_are_told(busy: Rig) -> None:
+    # PROTOCOL 3.12.5
     resolution_id = busy.resolve().resolution_id
     with pytest.raises(CRAError):
         busy.resolver.execute(busy.session_id, resolution_id, "no.such", {})

@@ -75,6 +75,7 @@ def places(result: ReplayResult) -> list[tuple[int, str]]:
 
 
 def test_a_session_comes_out_as_recorded(trace: list[TraceEvent]) -> None:
+    # PROTOCOL 3.11.2, 3.11.9, 3.11.10
     result = replay_trace(trace, [SHOP])
     assert result.identical
     assert (result.resolutions, result.executes, result.approvals) == (14, 13, 1)
@@ -84,6 +85,7 @@ def test_a_session_comes_out_as_recorded(trace: list[TraceEvent]) -> None:
 
 
 def test_a_replay_is_deterministic(trace: list[TraceEvent]) -> None:
+    # PROTOCOL 3.11.14
     other = copy.deepcopy(SHOP)
     other["policies"][1]["actions"] = ["*.write"]
     assert replay_trace(trace, [other]) == replay_trace(trace, [other])
@@ -137,6 +139,7 @@ def test_a_session_hashed_with_blake3_replays() -> None:
 def test_a_forged_member_is_found_at_its_place(
     trace: list[TraceEvent], event_type: str, which: int, members: dict[str, Any], pointer: str
 ) -> None:
+    # PROTOCOL 3.11.3, 3.11.6
     index = index_of(trace, event_type, which)
     result = replay_trace(changed(trace, index, **members), [SHOP], complete=True)
     assert not result.identical
@@ -144,6 +147,7 @@ def test_a_forged_member_is_found_at_its_place(
 
 
 def test_a_forged_verdict_is_one_difference_and_what_follows_is_called_so(trace: list[TraceEvent]) -> None:
+    # PROTOCOL 3.11.5
     index = index_of(trace, "policy.evaluated", 0)
     assert trace[index].payload["action_id"] == "item.read"
     result = replay_trace(changed(trace, index, result="deny"), [SHOP])
@@ -209,6 +213,7 @@ def test_a_grant_that_is_over_does_not_serve_a_later_call(trace: list[TraceEvent
 
 
 def test_an_outcome_without_a_call_and_a_call_without_an_outcome_are_found(trace: list[TraceEvent]) -> None:
+    # PROTOCOL 3.11.4
     executed = trace[index_of(trace, "action.executed")]
     twice = rechained([*trace[: executed.sequence], executed, *trace[executed.sequence :]])
     (difference,) = replay_trace(twice, [SHOP]).differences
@@ -236,6 +241,7 @@ def test_an_execute_after_its_resolution_was_over_is_found(trace: list[TraceEven
 
 
 def test_a_changed_policy_is_found_and_named(trace: list[TraceEvent]) -> None:
+    # PROTOCOL 3.11.5, 3.11.8
     other = copy.deepcopy(SHOP)
     other["policies"][1]["actions"] = ["*.write"]
     result = replay_trace(trace, [other])
@@ -282,6 +288,7 @@ def test_a_request_that_is_refused_here_is_found(trace: list[TraceEvent]) -> Non
 
 
 def test_an_atlas_that_is_not_given_leaves_all_undecided(trace: list[TraceEvent]) -> None:
+    # PROTOCOL 3.11.7
     result = replay_trace(trace, [manifest()])
     assert (result.identical, result.differences) == (False, ())
     assert kinds(result) >= {"atlas_missing"}
@@ -297,6 +304,7 @@ def test_another_version_is_told_even_where_nothing_differs(trace: list[TraceEve
 
 
 def test_of_several_versions_the_recorded_one_is_taken(trace: list[TraceEvent]) -> None:
+    # PROTOCOL 3.11.12
     newer = {**SHOP, "version": "2.0.0", "policies": []}
     assert replay_trace(trace, [SHOP, newer]).identical
     assert replay_trace(trace, [newer, SHOP]).identical
@@ -315,6 +323,7 @@ def test_what_calls_cost_is_undecidable_unless_their_parameters_are_known() -> N
 
 
 def test_known_parameters_are_held_to_their_schema(trace: list[TraceEvent]) -> None:
+    # PROTOCOL 3.11.10
     strict = copy.deepcopy(SHOP)
     strict["actions"][0]["parameters_schema"]["required"] = ["count"]
     first = replay_trace(trace, [strict], parameters=[{"item_id": "1"}]).differences[0]
@@ -338,12 +347,14 @@ def two_sessions() -> tuple[list[TraceEvent], list[TraceEvent]]:
 
 
 def test_sessions_that_share_a_limit_replay_together() -> None:
+    # PROTOCOL 3.11.11
     one, other = two_sessions()
     assert replay_trace([one, other], [SHOP], complete=True).identical
     assert replay_trace([other, one], [SHOP], complete=True).identical
 
 
 def test_a_limit_that_unknown_sessions_may_have_filled_is_undecidable() -> None:
+    # PROTOCOL 3.11.7
     _, other = two_sessions()
     alone = replay_trace(other, [SHOP])
     assert (alone.identical, alone.differences, kinds(alone)) == (False, (), {"other_sessions"})
@@ -399,6 +410,7 @@ def test_an_atlas_loaded_between_two_sessions_counts_from_the_second_one_on() ->
 
 
 def test_an_atlas_unloaded_between_two_sessions_is_unloaded_here() -> None:
+    # PROTOCOL 3.11.12
     storage = MemoryStorage()
     resolver = Resolver(clock=FakeClock(), ids=SequentialIds(), storage=storage)
     stock = manifest(atlas_id="test.stock", actions=[action("stock.read")], policies=[policy("all", "allow")])
@@ -498,6 +510,7 @@ def reused(trace: list[TraceEvent], resolution_id: str, **changes: Any) -> list[
 
 
 def test_a_reused_answer_is_held_to_what_comes_out_now(trace: list[TraceEvent]) -> None:
+    # PROTOCOL 3.11.13
     resolution_id = trace[11].payload["resolution_id"]
     assert replay_trace(reused(trace, resolution_id), [SHOP]).identical
     (difference,) = replay_trace(reused(trace, resolution_id, goal="refund"), [SHOP]).differences
@@ -507,6 +520,7 @@ def test_a_reused_answer_is_held_to_what_comes_out_now(trace: list[TraceEvent]) 
 
 
 def test_findings_are_bounded_and_counted() -> None:
+    # PROTOCOL 3.11.14
     atlas = manifest(actions=[action(f"a.b{number}") for number in range(600)])
     resolver = Resolver(ids=SequentialIds(), clock=FakeClock())
     resolver.load_atlas(atlas)
@@ -518,6 +532,7 @@ def test_findings_are_bounded_and_counted() -> None:
 
 
 def test_time_windows_follow_the_times_of_the_trace() -> None:
+    # PROTOCOL 3.11.2
     def atlas(end: str) -> dict[str, Any]:
         window = {"time_window": {"start": "09:00", "end": end}}
         return manifest(actions=[action("order.read")], policies=[policy("day", "allow", conditions=window)])
@@ -532,6 +547,7 @@ def test_time_windows_follow_the_times_of_the_trace() -> None:
 
 
 def test_a_bad_chain_is_refused_unless_asked_otherwise(trace: list[TraceEvent]) -> None:
+    # PROTOCOL 3.11.1
     broken = [*trace[:3], trace[3]._replace(payload_json="{}"), *trace[4:]]
     with pytest.raises(CRAError) as caught:
         replay_trace(broken, [SHOP])

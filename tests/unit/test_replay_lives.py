@@ -47,6 +47,7 @@ def test_nothing_differs_when_the_atlases_are_the_same(life: dict[str, Any]) -> 
     assert {one.kind for one in result.undecidable} <= {
         "cost_parameter",
         "clock",
+        "redacted",
         "simultaneous",
         "refused_call",
         "foreign_event",
