@@ -58,6 +58,12 @@ class Executes:
     def replay(self, call: Call) -> None:
         """Judge a recorded execute anew and compare."""
         session = self._session
+        stale = call.find("context.stale")
+        if stale is not None:
+            told = (
+                "an atlas was loaded anew or unloaded in the middle of the session; the trace has no version"
+            )
+            session.cannot_tell_any(stale[0], ("atlases_changed", told))
         recorded, event = _recorded_outcome(call)
         asked = self._asked(call)
         if recorded.verdict == _APPROVED:

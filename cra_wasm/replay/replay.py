@@ -79,7 +79,7 @@ def replay_trace(
     for _, _, index, call in heapq.merge(
         *(_ordered(index, events) for index, events in enumerate(by_id.values()))
     ):
-        world.rerun.clock.move_to(call.wall_ns)
+        world.rerun.trace_clock.move_to(call.wall_ns)
         replays[index].replay(call)
     return _result(replays, findings, sum(map(len, sessions)))
 
@@ -149,12 +149,19 @@ def _clock_stepped(events: Sequence[TraceEvent]) -> bool:
     previous_ns = first_ns = wall_ns_of(events[0])
     for event in events:
         wall_ns = wall_ns_of(event)
-        if wall_ns < previous_ns or event.event_type == "clock.step":
+        if wall_ns < previous_ns or (event.event_type == "clock.step" and not _only_forward(event)):
             return True
         previous_ns = wall_ns
     duration_ms = whole_number_in(events[-1].payload, "duration_ms")
     ended = events[-1].event_type == "session.ended"
     return ended and duration_ms is not None and duration_ms > (previous_ns - first_ns) // _NS_PER_MS + 1
+
+
+def _only_forward(step: TraceEvent) -> bool:
+    """Whether a clock.step tells of one step, and of the wall clock being ahead: that is elapsed time."""
+    gap_ms = whole_number_in(step.payload, "gap_ms")
+    steps = whole_number_in(step.payload, "steps")
+    return gap_ms is not None and gap_ms >= 0 and (steps is None or steps <= 1)
 
 
 def _changes_of_atlases(sessions: Sequence[Sequence[TraceEvent]]) -> list[tuple[int, int]]:

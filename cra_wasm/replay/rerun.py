@@ -105,10 +105,12 @@ class Rerun(Resolver):
     """A Resolver in immediate mode that stores nothing but the latest call's events."""
 
     def __init__(self, wall_ns: int, ttl_seconds: int) -> None:
-        self.clock = TraceClock(wall_ns)
+        self.trace_clock = TraceClock(wall_ns)
         self.stored = LatestEvents()
-        super().__init__(storage=self.stored, clock=self.clock, ids=SequentialIds(), ttl_seconds=ttl_seconds)
-        self._checks = ExecutionChecks(self._ledger, self._approvals, _AnyExecutor(), self._is_loaded)
+        super().__init__(
+            storage=self.stored, clock=self.trace_clock, ids=SequentialIds(), ttl_seconds=ttl_seconds
+        )
+        self._judging = ExecutionChecks(self._ledger, self._approvals, _AnyExecutor(), self._is_loaded)
 
     def running(self, session_id: str) -> Session:
         """Return a running session."""
@@ -141,12 +143,12 @@ class Rerun(Resolver):
         plan = session.find(asked.resolution_id, moment.elapsed_ns).plan
         index = plan.candidate_index.get(asked.action_id)
         if asked.parameters is not None or index is None:
-            return self._checks.judge(session, _call_of(asked, asked.parameters or {}), moment)
+            return self._judging.judge(session, _call_of(asked, asked.parameters or {}), moment)
         action = plan.candidates[index]
         schema, action.validator = action.validator, _ANYTHING
         try:
             made_up = _parameters_for(plan.limits_on(action))
-            return self._checks.judge(session, _call_of(asked, made_up), moment)
+            return self._judging.judge(session, _call_of(asked, made_up), moment)
         finally:
             action.validator = schema
 

@@ -47,7 +47,7 @@ class Resolves:
         """Decide a recorded resolve anew and compare."""
         session = self._session
         sequence = call.first.sequence
-        self.recorded += call.events[-1].event_type.startswith("carp.resolution.")
+        self.recorded += call.find("carp.resolution.completed") is not None
         doubt = session.blocked or self._doubt(call)
         if session.replay_id is None:
             self._keep(call, Replayed(sequence=sequence, resolution_id=None, doubt=doubt))
@@ -150,7 +150,7 @@ class Resolves:
             old = self._world.rerun.remembered(session.replay_id, named.resolution_id)
             fits = (
                 old.variant.verdicts == fresh.variant.verdicts
-                and old.resolution.selected.events == fresh.resolution.selected.events
+                and old.resolution.selected.block_jsons == fresh.resolution.selected.block_jsons
             )
         except CRAError:
             fits = False

@@ -24,7 +24,7 @@ from .world import Doubt, GivenAtlas, World
 _NS: Final = 1_000_000_000
 _PLACEHOLDER: Final = "redacted"
 _OWN: Final = ("session.", "carp.", "action.", "policy.", "context.", "approval.", "trace.")
-_TOLD_ELSEWHERE: Final = ("runtime.", "clock.", "context.stale")
+_TOLD_ELSEWHERE: Final = ("runtime.", "clock.", "session.idle")
 _NO_DECISION: Final = {
     "foreign_event": "an event of the host's own: nothing was decided in it",
     "runtime_event": "the runtime tells of itself: nothing was decided in it",

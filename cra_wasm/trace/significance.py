@@ -31,8 +31,6 @@ _DYNAMIC: Final = frozenset(
         "wall_ms",
         "monotonic_ms",
         "gap_ms",
-        "active_sessions",
-        "buffer",
     }
 )
 _MINOR: Final = frozenset(
@@ -54,6 +52,9 @@ _CRITICAL: Final = frozenset(
 _NOTABLE: Final = frozenset({"atlas_versions"})
 
 _PROTOCOL: Final = ("session.", "carp.", "action.", "policy.", "context.", "approval.", "trace.", "error.")
+_OF_THE_RUNTIME: Final = ("runtime.", "clock.", "session.idle")
+"""What a runtime tells of itself: other figures in each run."""
+
 _DECIDING: Final = ("session.started", "carp.", "action.", "policy.", "approval.")
 
 
@@ -62,6 +63,8 @@ def of_event(event_type: str) -> Significance:
 
     Events of a host's own, and what a runtime tells of itself, decide nothing: notable.
     """
+    if event_type.startswith(_OF_THE_RUNTIME):
+        return "notable"
     if event_type.startswith(_DECIDING):
         return "critical"
     return "major" if event_type.startswith(_PROTOCOL) else "notable"
@@ -69,7 +72,7 @@ def of_event(event_type: str) -> Significance:
 
 def of_member(event_type: str, name: str) -> Significance:
     """Return what it means that a member of a payload has another value."""
-    if name in _DYNAMIC:
+    if name in _DYNAMIC or event_type.startswith(_OF_THE_RUNTIME):
         return "dynamic"
     if name in _MINOR:
         return "minor"

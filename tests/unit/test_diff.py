@@ -139,6 +139,7 @@ def test_true_is_not_one(trace: list[TraceEvent]) -> None:
         ("app.clicked", "compatible", "notable"),
         ("runtime.heartbeat", "compatible", "notable"),
         ("clock.step", "compatible", "notable"),
+        ("session.idle", "compatible", "notable"),
         ("trace.gap", "incompatible", "major"),
         ("error.occurred", "incompatible", "major"),
         ("policy.evaluated", "incompatible", "critical"),

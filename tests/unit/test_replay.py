@@ -498,6 +498,30 @@ def test_events_that_nobody_knows_are_listed(trace: list[TraceEvent]) -> None:
     assert [one.count for one in heartbeat.undecidable if one.kind == "runtime_event"] == [2]
 
 
+def test_context_that_went_stale_tells_of_a_reload(trace: list[TraceEvent]) -> None:
+    requested = index_of(trace, "action.requested")
+    stale = trace[requested]._replace(
+        event_type="context.stale", payload_json=canonical_json({"block_id": "b", "reason": "changed"})
+    )
+    result = replay_trace(rechained([*trace[:requested], stale, *trace[requested:]]), [SHOP])
+    assert (result.differences, kinds(result)) == ((), {"atlases_changed", "foreign_event"})
+
+
+@pytest.mark.parametrize(
+    ("told", "doubted"), [({"gap_ms": 5000}, False), ({"gap_ms": -5000}, True), ({}, True)]
+)
+def test_a_step_of_the_clock_matters_where_it_went_back(told: dict[str, Any], doubted: bool) -> None:
+    rig = with_executors(Rig())
+    rig.run("item.count")
+    rig.run("item.count")
+    events = rig.events()
+    step = events[1]._replace(event_type="clock.step", payload_json=canonical_json(told))
+    forged = forged_approval(rechained([events[0], step, *events[1:]]))
+    result = replay_trace(forged, [SHOP], complete=True)
+    assert bool(result.differences) is not doubted
+    assert ("clock" in kinds(result)) is doubted
+
+
 def reused(trace: list[TraceEvent], resolution_id: str, **changes: Any) -> list[TraceEvent]:
     """Add a resolve that was answered by an earlier resolution, before the session's end."""
     index = index_of(trace, "carp.request.received")
