@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from .trace.golden import compare_golden as compare_golden
     from .trace.processor import TraceProcessor as TraceProcessor
     from .trace.raw import RawEvent as RawEvent
-    from .trace.verdict import VerifyResult as VerifyResult
     from .trace.rebuilding import rebuild_state as rebuild_state
+    from .trace.verdict import VerifyResult as VerifyResult
     from .trace.verify import verify_file as verify_file
 
 __version__ = "0.1.0"

@@ -12,6 +12,7 @@ from ..errors import InvalidInput, Json
 from ..hashing import ALGORITHMS, new
 from ..model.event import TraceEvent
 from ..resolver import DEFAULT_TTL_SECONDS
+from ..runtime.loading import AtlasSource
 from ..trace.canonical import canonical_json
 from ..trace.chain import named_algorithm
 from ..trace.loading import TraceSource, load_trace, wall_ns_of
@@ -20,7 +21,7 @@ from .calls import Call, calls_of
 from .report import Findings, ReplayResult
 from .rerun import Rerun
 from .sessions import SessionReplay
-from .world import AtlasSource, World, read_atlases
+from .world import World, read_atlases
 
 MAX_SESSIONS: Final = 10_000
 

@@ -209,7 +209,8 @@ class Rerun(Resolver):
                 policy_id=policy_id,
                 default_expiry_seconds=(terms and terms.expires_in_seconds) or DEFAULT_EXPIRY_SECONDS,
                 default_uses=(terms and terms.uses) or 1,
-            )
+            ),
+            self._recorder.times()[1],
         )
 
 

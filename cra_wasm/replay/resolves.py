@@ -86,7 +86,7 @@ class Resolves:
         for atlas_id in question.atlas_ids or ():
             found = self._world.choose(atlas_id, None)
             if found is not None and atlas_id not in self._world.loaded:
-                self._world.load(found)
+                self._world.load([found])
 
     def _doubt(self, call: Call) -> Doubt | None:
         """Return why nothing of a resolve can be decided."""

@@ -9,13 +9,9 @@ from typing import Final, TypeAlias
 
 from ..carp.limits import Account, Limit
 from ..errors import CRAError, Json
-from ..model.atlas import Atlas
-from ..resolver import Resolver
+from ..runtime.loading import AtlasSource, read_one
 from .report import Findings
 from .rerun import Rerun
-
-AtlasSource: TypeAlias = str | bytes | dict[str, Json] | Path
-"""As `Resolver.load_atlas` takes it."""
 
 CLOCKS_APART_MS: Final = 1000
 """The two clocks of a runtime may run apart by this much before it tells of a step (PROTOCOL 3.6)."""
@@ -43,7 +39,7 @@ def read_atlases(sources: Iterable[AtlasSource]) -> list[GivenAtlas]:
     for source in sources:
         try:
             # Each by itself: two that share an action may both be given, for sessions that began with either.
-            atlas: Atlas = Resolver().load_atlas(source)
+            atlas = read_one(source, strict=True).atlas
         except CRAError as error:
             if isinstance(source, Path):
                 error.details["file"] = str(source)
@@ -83,23 +79,22 @@ class World:
     def see_atlases(self, wanted: Sequence[GivenAtlas]) -> None:
         """Load and unload until these are loaded, in their order, as the runtime did before a session."""
         names = [one.atlas_id for one in wanted]
-        for gone in [name for name in self.loaded if name not in names]:
+        for gone in [name for name in reversed(self.loaded) if name not in names]:
             self._unload(gone)
         common = 0
         for name, other in zip(self.loaded, names, strict=False):
             if name != other:
                 break
             common += 1
-        for late in list(self.loaded)[common:]:
+        for late in list(reversed(self.loaded))[: len(self.loaded) - common]:
             self._unload(late)
-        for one in wanted:
-            self.load(one)
+        self.load(wanted)
 
-    def load(self, wanted: GivenAtlas) -> None:
-        """Load an atlas unless it is loaded in this version."""
-        if self.loaded.get(wanted.atlas_id) is not wanted:
-            self.rerun.load_atlas(wanted.source)
-            self.loaded[wanted.atlas_id] = wanted
+    def load(self, wanted: Sequence[GivenAtlas]) -> None:
+        """Load atlases that are not loaded in this version, together: they may need each other."""
+        new = [one for one in wanted if self.loaded.get(one.atlas_id) is not one]
+        self.rerun.load_atlases([one.source for one in new])
+        self.loaded |= {one.atlas_id: one for one in new}
 
     def _unload(self, atlas_id: str) -> None:
         self.rerun.unload_atlas(atlas_id)

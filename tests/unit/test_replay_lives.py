@@ -13,9 +13,9 @@ from cra_wasm import TraceEvent, replay_trace
 
 from .chaining import changed
 from .generating import lives
-from .three_ways import ThreeWays
+from .three_ways import ThreeWays, package_of
 
-Life = tuple[list[list[TraceEvent]], list[dict[str, Any]]]
+Life = tuple[list[list[TraceEvent]], list[Any]]
 RELOADS = ("load", "unload")
 BEGINNING = [("load", 0), ("load", 2), ("create", "bot-1"), ("create", "human")]
 
@@ -33,7 +33,8 @@ def lead(life: dict[str, Any], *, without: tuple[str, ...]) -> Life:
     assert storage is not None
     loaded = [atlas.atlas_id for atlas in ways.immediate.resolver.atlases()]
     atlases = [one for one in (life["atlases"][0], life["atlases"][2]) if one["atlas_id"] in loaded]
-    return [storage.get_events(session_id) for session_id in storage.sessions()], atlases
+    sources = [package_of(one) if "files" in one else one for one in atlases]
+    return [storage.get_events(session_id) for session_id in storage.sessions()], sources
 
 
 @pytest.mark.timeout(900)
