@@ -161,6 +161,10 @@ export interface Cra extends TraceAccess {
   resolveRequest(request: string | JsonObject): Promise<JsonObject>;
   /** What a whole CARPRequest of any operation would be answered now, and all that is wrong with it. Has no effect. */
   validate(request: string | JsonObject): Promise<ValidateResponse>;
+  /**
+   * A call of a high or critical tier starts once what approved it is stored, for power loss too; rejects with
+   * `not_durable` where that fails, and then nothing ran.
+   */
   execute(options: ExecuteOptions): Promise<ExecuteResponse>;
   /** Replaces the action's executor. It runs on this thread. */
   registerExecutor(actionId: string, executor: Executor): Promise<void>;
