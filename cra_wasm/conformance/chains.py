@@ -1,0 +1,42 @@
+"""Area `hash-chain`: the hash of one event, and the verdict on a whole trace."""
+
+from __future__ import annotations
+
+import io
+
+from ..errors import Json
+from ..hashing import new
+from ..trace.chain import event_preimage
+from ..trace.reader import read_lines
+from ..trace.verify import verify_lines
+from .case import HashInput, TraceInput
+
+
+def answer_chain(question: HashInput | TraceInput) -> Json:
+    """Answer an event's preimage and hash, or what the verification of a trace finds.
+
+    Raises:
+        BackendFailure: `hash_unavailable`.
+    """
+    if isinstance(question, HashInput):
+        preimage = event_preimage(**question.event.model_dump())
+        return {
+            "preimage": preimage.decode(),
+            "event_hash": new(question.algorithm, preimage).hexdigest(),
+        }
+    return verdict_on(_bytes_of(question))
+
+
+def verdict_on(trace: bytes) -> dict[str, Json]:
+    """Return the protocol's verdict; the message for people is left out, for it may be anything."""
+    verdict = verify_lines(read_lines(io.BytesIO(trace))).to_dict()
+    del verdict["message"]
+    return verdict
+
+
+def _bytes_of(question: TraceInput) -> bytes:
+    if question.hex is not None:
+        return bytes.fromhex(question.hex)
+    if question.text is not None:
+        return question.text.encode()
+    return "".join(f"{line}\n" for line in question.lines or ()).encode()
