@@ -149,7 +149,7 @@ def project_url(web_server_main: tuple[str, int, Any]) -> str:
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
         target.write(ROOT / "pyproject.toml", "pyproject.toml")
         target.write(ROOT / "tests" / "conftest.py", "tests/conftest.py")
-        for folder in ("tests/unit", "tests/smoke", "examples/atlases", "specs"):
+        for folder in ("tests/unit", "tests/smoke", "tests/conformance", "examples/atlases", "specs"):
             for path in sorted((ROOT / folder).rglob("*")):
                 if path.is_file() and "__pycache__" not in path.parts:
                     target.write(path, path.relative_to(ROOT).as_posix())
