@@ -6,7 +6,7 @@ from typing import Final
 
 from ..errors import Json
 from .case import Refusal
-from .matching import difference
+from .matching import difference, shown
 from .references import NoSuchAnswer, with_answers
 from .suite import GoldenFiles, StepExpectation, SuiteCase
 
@@ -31,7 +31,7 @@ def find_fault(case: SuiteCase, answer: Json) -> str | None:
     if case.refused is not None:
         return _refusal_fault(case.refused, answer)
     if "refused" in answer:
-        return f"refused with {difference(None, answer['refused'])}"
+        return f"refused with {shown(answer['refused'])}"
     if case.golden is not None:
         return _golden_fault(case.golden, answer["answer"])
     if case.steps:
@@ -80,7 +80,7 @@ def _step_fault(step: StepExpectation, outcome: Json, known: dict[str, Json]) ->
     if step.refused is not None:
         return _refusal_fault(step.refused, outcome)
     if "answer" not in outcome:
-        return f"expected an answer: {difference({}, outcome)}, {str(outcome)[:200]}"
+        return f"expected an answer, got {shown(outcome)}"
     try:
         expected = with_answers(step.expect, known)
     except NoSuchAnswer as missing:

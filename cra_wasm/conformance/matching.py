@@ -43,7 +43,7 @@ def _differences(expected: Json, actual: Json, whole: bool, pointer: str) -> Ite
         if len(expected) != len(actual):
             yield f"`{pointer}` has {len(actual)} entries, expected {len(expected)}"
     elif not _equal(expected, actual):
-        yield f"`{pointer}` is {_shown(actual)}, expected {_shown(expected)}"
+        yield f"`{pointer}` is {shown(actual)}, expected {shown(expected)}"
 
 
 def _members(expected: dict[str, Json], actual: dict[str, Json], whole: bool, pointer: str) -> Iterator[str]:
@@ -53,11 +53,11 @@ def _members(expected: dict[str, Json], actual: dict[str, Json], whole: bool, po
             if name in actual:
                 yield f"`{place}` stands there, expected it not to"
         elif name not in actual:
-            yield f"`{place}` is missing, expected {_shown(one)}"
+            yield f"`{place}` is missing, expected {shown(one)}"
         else:
             yield from _differences(one, actual[name], whole, place)
     if whole and (more := sorted(actual.keys() - expected.keys())):
-        yield f"`{pointer}` has members that nobody expected: {_shown(more)}"
+        yield f"`{pointer}` has members that nobody expected: {shown(more)}"
 
 
 def _equal(expected: Json, actual: Json) -> bool:
@@ -75,6 +75,7 @@ def _equal(expected: Json, actual: Json) -> bool:
     return False
 
 
-def _shown(value: Json) -> str:
+def shown(value: Json) -> str:
+    """Return a value as JSON for a message, cut."""
     text = json.dumps(value)
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."

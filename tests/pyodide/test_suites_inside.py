@@ -9,7 +9,9 @@ from xml.etree.ElementTree import Element
 import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
-FOLDERS = [f"tests/{name}" for name in ("smoke", "unit", "conformance", "blake3_sdist") if (TESTS / name).is_dir()]
+FOLDERS = [
+    f"tests/{name}" for name in ("smoke", "unit", "conformance", "blake3_sdist") if (TESTS / name).is_dir()
+]
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
