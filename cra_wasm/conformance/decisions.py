@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ..errors import InvalidState, Json
 from ..model.resolution import Resolution
 from ..model.timestamps import parse_timestamp_ns
 from ..resolver import Resolver
 from ..testing import FakeClock, SequentialIds
-from .case import DecisionInput, Question
+from .case import DecisionInput, Question, Resolve
+
+_OPTIONAL: Final = ("risk_tier", "required_capabilities", "context_hints", "atlas_ids", "context")
 
 
 def answer_policy(question: DecisionInput) -> Json:
@@ -34,10 +36,10 @@ def answer_resolution(question: DecisionInput) -> Json:
     return _ask(question)[2].to_dict()
 
 
-def arguments_of(question: Question) -> dict[str, Any]:
-    """Return the optional arguments that the question gives."""
-    given = question.model_dump(exclude={"goal"}, exclude_none=True)
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
+def arguments_of(asked: Question | Resolve) -> dict[str, Any]:
+    """Return the optional arguments of a resolve that are given."""
+    given = {name: getattr(asked, name) for name in _OPTIONAL}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _ask(question: DecisionInput) -> tuple[Resolver, str, Resolution]:

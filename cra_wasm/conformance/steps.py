@@ -113,10 +113,7 @@ def _end_session(runtime: Runtime, step: case.EndSession) -> Json:
 
 
 def _resolve(runtime: Runtime, step: case.Resolve) -> Json:
-    question = case.Question(
-        **{name: getattr(step, name) for name in case.Question.model_fields if name in step.model_fields_set}
-    )
-    return runtime.resolver.resolve(step.session, step.goal, **arguments_of(question)).to_dict()
+    return runtime.resolver.resolve(step.session, step.goal, **arguments_of(step)).to_dict()
 
 
 def _request(runtime: Runtime, step: case.Request) -> Json:
