@@ -18,12 +18,9 @@ from types import TracebackType
 from typing import Final
 
 from ..errors import InvalidInput, Json, NotFound
-from ..model.nesting import nests_deeper
+from ..model.limits import MAX_TEXT_BYTES
+from ..model.parse import parse_json
 
-MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
-"""Longest line that is read of an answer."""
-
-MAX_ANSWER_DEPTH: Final = 200
 DEFAULT_TIMEOUT_SECONDS: Final = 30.0
 _FAREWELL_SECONDS: Final = 5.0
 _CHUNK: Final = 65_536
@@ -134,8 +131,8 @@ class Program:
         line, ended, rest = chunk.partition(b"\n")
         received += line
         self._rest = rest
-        if len(received) > MAX_ANSWER_BYTES:
-            raise NoAnswer(f"its answer is longer than {MAX_ANSWER_BYTES} bytes")
+        if len(received) > MAX_TEXT_BYTES:
+            raise NoAnswer(f"its answer is longer than {MAX_TEXT_BYTES} bytes")
         return bool(ended)
 
     def _ending(self) -> str:
@@ -170,9 +167,6 @@ def _write(descriptor: int, data: memoryview) -> int:
 
 def _parsed(line: bytes) -> Json:
     try:
-        text = line.decode()
-        if nests_deeper(text, MAX_ANSWER_DEPTH):
-            raise NoAnswer(f"its answer nests deeper than {MAX_ANSWER_DEPTH} levels")
-        return json.loads(text)
-    except ValueError as error:
-        raise NoAnswer(f"its answer is not JSON: {str(error)[:200]}") from None
+        return parse_json(line, code="invalid_case")
+    except InvalidInput as error:
+        raise NoAnswer(f"its answer {error.message}") from None

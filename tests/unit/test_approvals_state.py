@@ -134,6 +134,7 @@ def test_requests_are_listed_oldest_first() -> None:
     assert book.list("lost") == []
 
 
+# PROTOCOL 0.3.13
 def test_a_session_full_of_open_requests_takes_no_more_until_one_is_decided(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -162,6 +162,7 @@ def test_a_value_that_breaks_its_rule_is_named(members: dict[str, Any], pointer:
         assert pointers(source) == [pointer]
 
 
+# PROTOCOL 0.3.6
 def test_more_than_ten_thousand_entries_are_refused() -> None:
     assert pointers(manifest(capabilities=[{"capability_id": "a", "name": "A"}] * 10_001)) == [
         "/capabilities"

@@ -115,6 +115,7 @@ def test_a_value_that_holds_itself_is_refused() -> None:
     refused(round_and_round)
 
 
+# PROTOCOL 0.3.1
 def test_text_over_16_mib_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parse.json, "loads", lambda *_args, **_options: pytest.fail("it was read"))
     refused("x" * (MAX_TEXT_BYTES + 1))
@@ -130,6 +131,7 @@ def test_a_member_that_stands_twice_is_found_in_linear_time() -> None:
 # What the fields say of each other
 
 
+# PROTOCOL 0.3.8
 def test_more_patterns_than_can_be_matched_in_a_moment_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(findings, "MAX_PATTERN_CHECKS", 13)
     members: dict[str, Any] = {
@@ -150,6 +152,7 @@ def test_more_patterns_than_can_be_matched_in_a_moment_are_refused(monkeypatch: 
     ]
 
 
+# PROTOCOL 1.1.3
 def test_all_contradictions_come_at_once_with_their_pointers() -> None:
     details = refused(
         manifest(

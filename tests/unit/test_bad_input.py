@@ -235,6 +235,7 @@ def test_a_request_id_counts_once_in_its_session(rig: Any, request_of: Callable[
     rig.resolver.resolve_request(request)
 
 
+# PROTOCOL 0.3.11, 2.1.6
 def test_the_replay_window_is_bounded_and_empties_with_time(
     rig: Any, request_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

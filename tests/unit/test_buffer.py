@@ -69,6 +69,7 @@ def test_full_is_refused_counted_and_changes_nothing() -> None:
     assert numbers_in(buffer.drain(99).data) == list(range(16))
 
 
+# PROTOCOL 3.7.2
 def test_events_in_flight_fill_the_buffer_until_they_are_acknowledged() -> None:
     buffer = TraceRingBuffer(16)
     buffer.push(record(16))
@@ -123,6 +124,7 @@ def test_a_refused_push_keeps_its_reservation_for_the_caller_to_release() -> Non
     assert buffer.buffer_stats().reserved_weight == 2
 
 
+# PROTOCOL 3.5.2
 def test_a_batch_groups_lines_by_session_at_their_byte_offsets() -> None:
     buffer = TraceRingBuffer(64)
     buffer.push(record(2))
@@ -172,6 +174,7 @@ def test_a_large_record_is_split_over_batches_and_numbers_go_on() -> None:
     assert buffer.buffer_stats().acknowledged == 12
 
 
+# PROTOCOL 3.5.3
 def test_a_third_drain_is_empty_until_one_of_two_batches_is_acknowledged() -> None:
     buffer = TraceRingBuffer(64)
     buffer.push(record(6))
@@ -184,6 +187,7 @@ def test_a_third_drain_is_empty_until_one_of_two_batches_is_acknowledged() -> No
     assert [batch.batch_id for batch in buffer.redeliver()] == [first.batch_id, third.batch_id]
 
 
+# PROTOCOL 3.5.4
 def test_redelivery_gives_the_same_bytes_in_order_and_takes_nothing_new() -> None:
     buffer = TraceRingBuffer(64)
     buffer.push(record(4))
@@ -232,6 +236,7 @@ def test_text_that_cannot_be_made_leaves_everything_in_place() -> None:
     assert numbers_in(buffer.drain(9).data) == [0, 1, 2]
 
 
+# PROTOCOL 3.5.5
 def test_a_buffer_has_one_consumer() -> None:
     buffer = TraceRingBuffer(16)
     buffer.claim("one")

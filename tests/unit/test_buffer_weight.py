@@ -35,6 +35,7 @@ def fill(buffer: TraceRingBuffer, payload: Callable[[], str]) -> int:
     return number
 
 
+# PROTOCOL 3.7.1
 @pytest.mark.parametrize(
     ("text", "weight"),
     [
@@ -65,6 +66,7 @@ def test_light_text_weighs_nothing_in_any_script(text: str) -> None:
     assert text_weight(text) == 0
 
 
+# PROTOCOL 3.7.1
 def test_a_resolve_weighs_its_events_and_what_its_goal_and_request_are_long(
     new_rig: Callable[..., Any],
 ) -> None:
@@ -97,6 +99,7 @@ def test_a_goal_weighs_in_the_start_of_a_session_and_in_an_execute(new_rig: Call
     assert (after.pending - before.pending, after.pending_weight - before.pending_weight) == (4, 13)
 
 
+# PROTOCOL 0.3.14
 @pytest.mark.parametrize(
     ("text", "most_events"),
     [
@@ -127,6 +130,7 @@ def test_the_default_buffer_is_full_long_before_the_memory_is(text: str, most_ev
         tracemalloc.stop()
 
 
+# PROTOCOL 3.7.2
 def test_weight_moves_from_pending_to_in_flight_and_is_free_once_acknowledged() -> None:
     buffer = TraceRingBuffer(32)
     buffer.push(record(0, "a" * 9 * 1024, "{}", "{}"))
@@ -148,6 +152,7 @@ def test_weight_moves_from_pending_to_in_flight_and_is_free_once_acknowledged() 
     assert (stats.pending_weight, stats.in_flight_weight, stats.acknowledged) == (0, 0, 5)
 
 
+# PROTOCOL 3.7.3
 def test_a_batch_ends_where_its_text_is_long_but_never_before_its_first_record() -> None:
     buffer = TraceRingBuffer()
     for number in range(6):
@@ -160,6 +165,7 @@ def test_a_batch_ends_where_its_text_is_long_but_never_before_its_first_record()
     assert huge.drain(100).count == 1
 
 
+# PROTOCOL 3.7.4
 @pytest.mark.parametrize("payload", ["{}", "a" * 1024 * 10])
 def test_the_consumer_is_woken_once_per_drain_when_much_is_pending_in_events_or_in_text(
     payload: str,
@@ -186,6 +192,7 @@ def test_the_consumer_is_woken_once_per_drain_when_much_is_pending_in_events_or_
     assert len(woken) == 2
 
 
+# PROTOCOL 3.7.4
 def test_a_small_buffer_wakes_its_consumer_when_it_is_half_full() -> None:
     woken: list[int] = []
     buffer = TraceRingBuffer(16)

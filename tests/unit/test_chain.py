@@ -118,6 +118,7 @@ def test_a_stored_line_is_the_canonical_text_of_its_event_and_reads_back(payload
         assert event.payload == payload
 
 
+# PROTOCOL 3.5.7
 def test_a_number_that_leaves_a_gap_is_refused_and_nothing_is_stored() -> None:
     storage = MemoryStorage()
     writer = ChainWriter(storage)
@@ -129,6 +130,7 @@ def test_a_number_that_leaves_a_gap_is_refused_and_nothing_is_stored() -> None:
     assert storage.count() == 1
 
 
+# PROTOCOL 3.5.6
 @pytest.mark.parametrize("known", [True, False], ids=["same writer", "new writer"])
 def test_lines_that_are_stored_already_are_skipped(known: bool) -> None:
     storage = MemoryStorage()
@@ -143,6 +145,7 @@ def test_lines_that_are_stored_already_are_skipped(known: bool) -> None:
     assert verify_lines(storage.iter_lines(SESSION)).valid
 
 
+# PROTOCOL 3.5.7
 @pytest.mark.parametrize("other", ["id", "payload"])
 def test_another_event_at_a_stored_number_is_a_fork(other: str) -> None:
     storage = MemoryStorage()
@@ -156,6 +159,7 @@ def test_another_event_at_a_stored_number_is_a_fork(other: str) -> None:
     assert lines_of(storage.get_events()) == before
 
 
+# PROTOCOL 3.5.6
 def test_a_batch_is_stored_whole_or_not_at_all() -> None:
     storage = BrokenStorage(BackendFailure("storage_failed", "disk full"))
     buffer = TraceRingBuffer(16)

@@ -87,6 +87,7 @@ def test_what_is_no_i_json_is_refused_with_its_pointer(rig: Any, value: Any, poi
     assert rig.resolver.verify_chain(rig.session_id).valid
 
 
+# PROTOCOL 0.3.9
 def test_a_payload_too_long_is_refused(rig: Any) -> None:
     rig.resolver.emit(rig.session_id, "app.x", {"v": "x" * (1_000_000 - 8)})
     with pytest.raises(InvalidInput) as caught:

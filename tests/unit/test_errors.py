@@ -20,6 +20,7 @@ from cra_wasm import (
 UNKNOWN = "01940d23-3a00-7000-8000-0000ffff0001"
 
 
+# PROTOCOL 0.2.1
 @pytest.mark.parametrize(
     ("kind", "builtin"),
     [
@@ -62,6 +63,7 @@ def test_an_error_in_a_running_session_is_recorded_there(rig: Any) -> None:
     assert rig.runtime_errors() == []
 
 
+# PROTOCOL 3.1.24
 def test_errors_outside_any_session_share_the_runtimes_own(rig: Any) -> None:
     for call in (
         lambda: rig.resolver.create_session("", "g"),

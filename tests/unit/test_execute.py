@@ -449,6 +449,7 @@ def test_an_interrupt_of_the_executor_is_recorded_and_goes_on(rig: Any) -> None:
     assert rig.resolver.end_session(rig.session_id)["action_count"] == 1
 
 
+# PROTOCOL 3.7.5, 3.7.6
 @pytest.mark.parametrize("free", range(3 + OUTCOME_WEIGHT))
 def test_without_room_for_all_its_events_nothing_runs_and_nothing_is_taken(
     new_rig: Callable[..., Any], free: int
@@ -473,6 +474,7 @@ def test_without_room_for_all_its_events_nothing_runs_and_nothing_is_taken(
     assert rig.resolver.buffer_stats().reserved_weight == 0
 
 
+# PROTOCOL 3.7.6
 def test_the_end_of_a_call_has_room_however_full_the_buffer_got_meanwhile(
     new_rig: Callable[..., Any],
 ) -> None:

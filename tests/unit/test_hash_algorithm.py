@@ -126,6 +126,7 @@ def test_an_unknown_hash_starts_no_session_and_no_resolver(name: Any) -> None:
     assert caught.value.code == "unknown_algorithm"
 
 
+# PROTOCOL 3.8.3, 3.8.6
 def test_a_missing_blake3_starts_no_session_and_never_gives_another_hash(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -206,6 +207,7 @@ def test_the_gap_that_a_full_buffer_leaves_is_hashed_as_its_session_is() -> None
 # The writer and its storages
 
 
+# PROTOCOL 3.8.5
 @pytest.mark.parametrize("name", hashing.ALGORITHMS)
 def test_a_new_writer_goes_on_with_the_hash_that_the_stored_session_began_with(
     storage: Any, name: str
@@ -255,6 +257,7 @@ def test_events_whose_beginning_is_missing_are_a_gap_under_any_hash(name: str) -
     assert storage.count() == 0
 
 
+# PROTOCOL 3.8.5
 @pytest.mark.parametrize(
     ("bad", "code"),
     [

@@ -99,6 +99,7 @@ def test_refused_calls_leave_their_key_free(rig: Any) -> None:
     assert rig.run("item.read", READ, idempotency_key="k").status == "success"
 
 
+# PROTOCOL 0.3.12
 def test_a_full_window_refuses_new_keys_and_knows_the_old_ones(
     rig: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,6 +83,7 @@ def test_refusing_is_the_default_and_leaves_no_gap(new_rig: Callable[..., Any]) 
     assert [event_type for event_type, _ in take(rig)] == ["app.x"]
 
 
+# PROTOCOL 3.7.7
 def test_what_finds_no_room_is_decided_counted_and_takes_no_number(dropping: Any) -> None:
     fill(dropping)
     resolution = dropping.resolve()
@@ -99,6 +100,7 @@ def test_what_finds_no_room_is_decided_counted_and_takes_no_number(dropping: Any
     assert numbered.first_sequence == CAPACITY + 1
 
 
+# PROTOCOL 3.1.21, 3.7.8
 def test_the_gap_comes_before_anything_newer_of_its_session(dropping: Any) -> None:
     fill(dropping)
     dropping.resolver.emit(dropping.session_id, "app.lost", {})
@@ -136,6 +138,7 @@ def test_only_the_session_that_lost_something_is_told(dropping: Any) -> None:
     assert [event_type for event_type, _ in take(dropping)] == ["app.kept"]
 
 
+# PROTOCOL 3.7.8
 def test_a_session_that_makes_no_call_is_told_once_the_buffer_is_half_empty(dropping: Any) -> None:
     fill(dropping)
     dropping.resolver.emit(dropping.session_id, "app.lost", {})
@@ -160,6 +163,7 @@ def test_gaps_come_as_far_as_there_is_room_for_them(new_rig: Callable[..., Any])
     assert (stats.pending, stats.dropped, stats.refused) == (4, 20, 0)
 
 
+# PROTOCOL 3.7.6, 3.7.8, 3.7.9
 def test_session_ended_has_room_and_stands_behind_the_gap(dropping: Any) -> None:
     fill(dropping)
     dropping.resolve()
@@ -199,6 +203,7 @@ def test_the_outcome_of_a_call_stands_behind_the_gap_of_what_was_lost_while_it_r
     assert dropping.resolver.buffer_stats().reserved_weight == 0
 
 
+# PROTOCOL 3.7.10
 def test_an_execute_is_refused_before_its_executor_runs(dropping: Any) -> None:
     dropping.resolver.register_executor("item.list", lambda parameters: pytest.fail("it ran"))
     fill(dropping)
@@ -209,6 +214,7 @@ def test_an_execute_is_refused_before_its_executor_runs(dropping: Any) -> None:
     assert (stats.dropped, stats.reserved_weight, stats.pending) == (0, 0, CAPACITY)
 
 
+# PROTOCOL 3.7.10
 def test_sessions_and_approvals_are_refused_and_nothing_is_decided(dropping: Any) -> None:
     asked = dropping.run("item.refund", {"amount": 1}, resolution_id=dropping.first.resolution_id)
     approval_id = asked.error["details"]["approval_id"]
@@ -222,6 +228,7 @@ def test_sessions_and_approvals_are_refused_and_nothing_is_decided(dropping: Any
     assert dropping.resolver.buffer_stats().dropped == 0
 
 
+# PROTOCOL 3.7.11
 def test_nothing_runs_under_a_resolution_that_is_not_on_record(dropping: Any) -> None:
     dropping.resolver.register_executor("item.list", lambda parameters: pytest.fail("it ran"))
     fill(dropping)

@@ -109,6 +109,7 @@ def test_an_action_of_another_loaded_atlas_is_refused_and_nothing_changes() -> N
     assert list(planner.catalogue.atlases) == ["com.example.shop"]
 
 
+# PROTOCOL 0.3.7
 def test_too_many_actions_of_all_atlases_together_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cra_wasm.carp.catalogue.MAX_CANDIDATES", 4)
     planner = planner_of(FULL).loading(

@@ -102,6 +102,7 @@ def test_flush_stores_everything_and_says_how_much() -> None:
     assert processor.statistics().batches_stored == 3
 
 
+# PROTOCOL 3.5.8
 @pytest.mark.parametrize("after", [False, True], ids=["nothing stored", "stored, then failed"])
 def test_a_batch_that_could_not_be_stored_stays_and_is_stored_once(after: bool) -> None:
     buffer = TraceRingBuffer(100)

@@ -29,6 +29,7 @@ def fields_of(line: str) -> list[str]:
     return line[:-1].split("\x1f")
 
 
+# PROTOCOL 3.5.2
 def test_a_line_has_the_eight_fields_of_the_batch_in_order() -> None:
     assert fields_of(record(1).lines()[0]) == [
         uuid_text(BASE + FIRST_EVENT_OFFSET),

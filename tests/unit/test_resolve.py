@@ -273,6 +273,7 @@ def test_a_whole_request_gives_the_resolution_that_the_everyday_call_gives(
     assert received[0].payload == {**received[1].payload, "request_id": request["request_id"]}
 
 
+# PROTOCOL 3.7.5
 def test_a_full_buffer_refuses_and_changes_nothing(new_rig: Callable[..., Any]) -> None:
     rig = new_rig(tracing="deferred", capacity=16)
     first = rig.resolve()

@@ -32,6 +32,7 @@ def chain(length: int) -> dict[str, Any]:
     return {"$defs": links | {f"d{length - 1}": {}}}
 
 
+# PROTOCOL 2.9.6
 def test_an_instance_nested_too_deep_is_one_error() -> None:
     validator = compile_schema({})
     assert validator.errors(nested(MAX_INSTANCE_DEPTH)) == []
@@ -85,6 +86,7 @@ def test_a_caller_deep_in_the_stack_gets_an_error() -> None:
     assert validator.errors(instance) == []
 
 
+# PROTOCOL 2.9.6
 def test_a_schema_nested_too_deep_is_refused() -> None:
     schema: Any = {}
     for _ in range(5_000):

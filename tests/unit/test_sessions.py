@@ -115,6 +115,7 @@ class ShuffledIds:
         return uuid7(wall_ns, self._numbers.pop() << 16)
 
 
+# PROTOCOL 0.3.10, 2.2.4
 @pytest.mark.parametrize("ids", [None, ShuffledIds()], ids=["system", "shuffled"])
 def test_the_latest_1024_resolutions_are_remembered_and_older_ones_have_expired(
     shop: dict[str, Any], ids: Any
@@ -136,6 +137,7 @@ def test_the_latest_1024_resolutions_are_remembered_and_older_ones_have_expired(
         assert answer.status == "success"
 
 
+# PROTOCOL 0.3.10
 def test_above_the_cap_of_all_sessions_the_oldest_go(
     new_rig: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

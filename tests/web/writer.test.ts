@@ -150,6 +150,7 @@ function withCode(code: string): (error: unknown) => boolean {
   return (error) => error instanceof CraError && error.code === code;
 }
 
+// PROTOCOL 3.5.6
 test("drained batches are stored as one chain per session and then acknowledged", async () => {
   const { source, store, writer } = await setUp();
   source.queue.push(batchOf(1, rawEvents(0, 3), rawEvents(0, 2, { session: SESSION_B })), batchOf(2, rawEvents(3, 2)));
@@ -170,6 +171,7 @@ test("nothing to drain is no write and no acknowledgement", async () => {
   assert.deepEqual([store.writes.length, source.acked.length, source.drains.length], [0, 0, 0]);
 });
 
+// PROTOCOL 3.5.8
 test("a batch is not acknowledged before the store has it", async () => {
   const { source, store, writer } = await setUp();
   source.queue.push(batchOf(1, rawEvents(0, 1)));
@@ -250,6 +252,7 @@ test("calls of a session whose events are quarantined are refused before its bat
   assert.deepEqual(source.acked, [1, 2]);
 });
 
+// PROTOCOL 3.5.6
 test("a redelivered batch that is stored already is skipped and acknowledged", async () => {
   const first = await setUp();
   first.source.queue.push(batchOf(1, rawEvents(0, 3)));
@@ -273,6 +276,7 @@ test("a batch of which only a part is stored is completed", async () => {
   assert.deepEqual(await stored(store), await chainLines(rawEvents(0, 4)));
 });
 
+// PROTOCOL 3.5.7
 test("a fork is quarantined, its session stops, the others of the batch go on, and flush tells", async () => {
   const { source, store, writer, problems } = await setUp();
   source.queue.push(batchOf(1, rawEvents(0, 3)));
@@ -300,6 +304,7 @@ test("the same event with another payload is a fork, not a redelivery", async ()
   assert.deepEqual(await stored(store), await chainLines(rawEvents(0, 2)));
 });
 
+// PROTOCOL 3.5.7
 test("a hole before a batch is never bridged", async () => {
   const { source, store, writer } = await setUp();
   source.queue.push(batchOf(1, rawEvents(5, 2)));
@@ -367,6 +372,7 @@ test("sessions of both hashes share a batch and each keeps its own", async () =>
   assert.deepEqual((await store.sessions()).map(({ algorithm }) => algorithm), ["blake3", "sha256"]);
 });
 
+// PROTOCOL 3.8.5
 test("a new writer goes on with the hash that the stored session began with, and skips what it has", async () => {
   const { source, store, writer } = await setUp();
   source.queue.push(asBlake3(batchOf(1, blake3Events(0, 2))));
@@ -395,6 +401,7 @@ for (const restart of [false, true]) {
   });
 }
 
+// PROTOCOL 3.8.5
 test("a first event that names another hash than its batch is quarantined, the others go on", async () => {
   const { source, store, writer } = await setUp();
   source.queue.push(
