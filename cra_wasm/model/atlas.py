@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     StringConstraints,
+    WithJsonSchema,
     model_validator,
 )
 
@@ -111,7 +112,10 @@ def _time_of_day(text: object) -> object:
 
 
 TimeOfDay: TypeAlias = Annotated[
-    time, BeforeValidator(_time_of_day), PlainSerializer(lambda moment: f"{moment:%H:%M}", when_used="json")
+    time,
+    BeforeValidator(_time_of_day),
+    PlainSerializer(lambda moment: f"{moment:%H:%M}", when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$"}),
 ]
 
 
@@ -229,8 +233,8 @@ class PolicyParameters(Strict):
     redact_hash: bool | None = None
 
 
-_OF_ANY_TYPE: Final = frozenset({"redact", "redact_hash"})
-_PARAMETERS_OF: Final[dict[str, frozenset[str]]] = {
+OF_ANY_TYPE: Final = frozenset({"redact", "redact_hash"})
+PARAMETERS_OF: Final[dict[str, frozenset[str]]] = {
     "allow": frozenset({"reason"}),
     "deny": frozenset({"reason"}),
     "rate_limit": frozenset({"reason", "max_calls", "window_seconds"}),
@@ -240,6 +244,7 @@ _PARAMETERS_OF: Final[dict[str, frozenset[str]]] = {
     ),
     "scope": frozenset({"reason", "actions", "capabilities"}),
 }
+"""Which parameters a policy of each type may have (PROTOCOL 1.6)."""
 
 
 class Policy(Strict):
@@ -257,7 +262,7 @@ class Policy(Strict):
     @model_validator(mode="after")
     def _parameters_fit_the_type(self) -> Policy:
         given = self.parameters.model_fields_set
-        foreign = sorted(given - _PARAMETERS_OF[self.type] - _OF_ANY_TYPE)
+        foreign = sorted(given - PARAMETERS_OF[self.type] - OF_ANY_TYPE)
         if foreign:
             raise ValueError(f"a {self.type} policy has no parameter `{foreign[0]}`")
         # A null sets no limit: it is as good as absent where one is needed.

@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema, model_validator
 
 from ..errors import Json
 from .atlas import AtlasId, CapabilityId, Strict, Tier
@@ -67,7 +67,11 @@ class CARPRequest(Strict):
 
     carp_version: Literal["1.0"]
     request_id: Uuid
-    timestamp: Annotated[str, AfterValidator(_has_zone)]
+    timestamp: Annotated[
+        str,
+        AfterValidator(_has_zone),
+        WithJsonSchema({"type": "string", "format": "date-time", "maxLength": _MAX_TIMESTAMP_CHARS}),
+    ]
     operation: Literal["resolve", "execute", "validate"]
     requester: Requester
     task: Task

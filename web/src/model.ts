@@ -44,7 +44,7 @@ export interface Decision {
 export interface ContextBlock {
   readonly block_id: string;
   readonly source: string;
-  readonly content_type: string;
+  readonly content_type: "text/markdown" | "text/plain" | "application/json";
   readonly content: string;
   readonly priority: number;
   readonly token_estimate: number;
