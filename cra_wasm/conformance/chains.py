@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Final
 
 from ..errors import Json
 from ..hashing import new
@@ -10,6 +11,8 @@ from ..trace.chain import event_preimage
 from ..trace.reader import read_lines
 from ..trace.verify import verify_lines
 from .case import HashInput, TraceInput
+
+_VERDICT: Final = ("valid", "events", "error", "error_at", "head", "algorithm", "warnings")
 
 
 def answer_chain(question: HashInput | TraceInput) -> Json:
@@ -28,10 +31,9 @@ def answer_chain(question: HashInput | TraceInput) -> Json:
 
 
 def verdict_on(trace: bytes) -> dict[str, Json]:
-    """Return the protocol's verdict; the message for people is left out, for it may be anything."""
+    """Return the protocol's verdict, without the message for people."""
     verdict = verify_lines(read_lines(io.BytesIO(trace))).to_dict()
-    del verdict["message"]
-    return verdict
+    return {name: verdict[name] for name in _VERDICT}
 
 
 def _bytes_of(question: TraceInput) -> bytes:

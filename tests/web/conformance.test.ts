@@ -70,7 +70,8 @@ for (const { id, input, expected } of casesOf("hash-chain")) {
       const preimage = eventPreimage(event, event.previous_event_hash);
       assert.deepEqual({ preimage, event_hash: (await createHasher(algorithm))(preimage) }, expected);
     } else {
-      const { message, ...verdict } = await verifyTrace([bytesOf(input)]);
+      const { message, profile, protects_boundaries, ...verdict } = await verifyTrace([bytesOf(input)]);
+      assert.deepEqual([profile, protects_boundaries], ["jcs", true]);
       assert.ok(message === null || verdict.error === "bad_field");
       assert.deepEqual(verdict, expected);
     }
