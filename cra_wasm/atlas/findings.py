@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 from ..errors import InvalidInput, Json
 from ..model.atlas import Atlas, ContextBlock, ContextPack, Policy
-from ..model.limits import MAX_PATTERN_CHECKS
+from ..model.limits import MAX_CONDITION_GLOBS, MAX_PATTERN_CHECKS
 from ..model.redaction import UNREDACTABLE, path_of
 
 Finding: TypeAlias = dict[str, Json]
@@ -35,6 +35,7 @@ def find_contradictions(atlas: Atlas, known: Known, check_schema: SchemaCheck) -
         *_reserved_policy_ids(atlas),
         *_unredactable(atlas),
         *_too_many_patterns(atlas),
+        *_too_many_condition_globs(atlas),
         *_bad_schemas(atlas, check_schema),
     ]
 
@@ -129,6 +130,20 @@ def _too_many_patterns(atlas: Atlas) -> Iterator[Finding]:
             "too_many_patterns",
             f"{stars} patterns with a star over {len(atlas.actions)} actions are more than"
             f" {MAX_PATTERN_CHECKS} comparisons: join policies, or split the atlas",
+        )
+
+
+def _too_many_condition_globs(atlas: Atlas) -> Iterator[Finding]:
+    """Globs of conditions are matched when somebody asks: with an agent's id, with a context's text."""
+    conditions = [policy.conditions for policy in atlas.policies]
+    conditions += [one.conditions for one in (*atlas.context_packs, *atlas.context_blocks)]
+    globs = sum(len(one.agents or ()) + len(one.context_matches or ()) for one in conditions if one)
+    if globs > MAX_CONDITION_GLOBS:
+        yield _finding(
+            "/policies",
+            "too_many_patterns",
+            f"{globs} globs in conditions are more than {MAX_CONDITION_GLOBS}: join policies, or split"
+            " the atlas",
         )
 
 

@@ -11,8 +11,9 @@ from pydantic import ValidationError
 
 from ..errors import InvalidInput, Json, NotFound
 from ..model.atlas import Atlas
-from ..model.limits import MAX_TEXT_BYTES
-from ..model.parse import as_json_text, findings_error, findings_of
+from ..model.limits import MAX_TEXT_BYTES, MAX_VALUES
+from ..model.nesting import holds_more_values
+from ..model.parse import as_json_text, findings_error, findings_of, too_many
 from .context_files import read_context_files
 from .dialects import translate
 from .draft import ID_OF, STAND_IN, Draft, draft_of_document, draft_of_package
@@ -89,10 +90,12 @@ def _check(draft: Draft, check_schema: SchemaCheck) -> tuple[Atlas | None, Mappi
     whole: Atlas | None = None
     document = draft.document()
     try:
-        whole = Atlas.model_validate_json(json.dumps(document))
+        whole = Atlas.model_validate_json(_text_of(document))
         part = whole
     except ValidationError as error:
         findings += [draft.place(one) for one in findings_of(error)]
+        if too_many(error):
+            return None, {}, findings
         faults = {item["loc"][:2] for item in error.errors(include_url=False)}
         part, kept = _sound_part(document, faults)
     for section, member in ID_OF.items():
@@ -104,6 +107,16 @@ def _check(draft: Draft, check_schema: SchemaCheck) -> tuple[Atlas | None, Mappi
     contradictions = [*find_contradictions(part, known, check_schema), *of_files]
     findings += [draft.place(one, kept) for one in contradictions]
     return whole, pack_files, findings
+
+
+def _text_of(document: dict[str, Json]) -> str:
+    """Return the text of a manifest. Each file of a package holds few enough values; all of them together may
+    not.
+    """
+    text = json.dumps(document)
+    if holds_more_values(text, MAX_VALUES):
+        raise InvalidInput(INVALID_ATLAS, f"holds more than {MAX_VALUES} values", pointer="")
+    return text
 
 
 def _sound_part(

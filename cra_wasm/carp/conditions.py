@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from ..errors import Json
 from ..model.atlas import RISK_TIERS, Conditions
+from ..model.limits import MAX_CONTEXT_TEXT_CHARS
 from .patterns import Matcher, compile_glob, compile_globs
 from .time_window import Answer, window_answer
 
@@ -129,10 +130,12 @@ def _tiers_from(tier: str) -> tuple[str, ...]:
 def context_text(value: Json) -> str | None:
     """Return the text that a context value is matched as; None for what cannot be matched.
 
-    Strings as they are, numbers and booleans as JSON; absent, null, arrays and objects cannot be matched.
+    Strings as they are, numbers and booleans as JSON; absent, null, arrays, objects and text longer than
+    MAX_CONTEXT_TEXT_CHARS cannot be matched: the context may hold a million characters, an atlas thousands
+    of globs to search them for.
     """
     if isinstance(value, str):
-        return value
+        return value if len(value) <= MAX_CONTEXT_TEXT_CHARS else None
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return str(int(value))  # 1.0 is the number 1, as the trace has it
     if isinstance(value, bool | int | float):

@@ -23,8 +23,7 @@ from urllib.parse import unquote
 
 from ..errors import InvalidInput, Json
 from .schema_links import find_loops
-from .schema_pattern import GuardedPattern, compile_pattern
-from .schema_pattern_parse import PatternRefused
+from .schema_pattern import GuardedPattern, PatternBook
 from .schema_run import (
     Check,
     Enough,
@@ -83,18 +82,19 @@ class Validator:
         return (run.refusals[:1] + run.errors)[: run.limit]
 
 
-def compile_schema(schema: Json, *, pointer: str = "") -> Validator:
+def compile_schema(schema: Json, *, pointer: str = "", patterns: PatternBook | None = None) -> Validator:
     """Return a validator for `schema`. The schema must not be changed afterwards.
 
     Args:
         pointer: where the schema stands in the caller's document, put before each pointer.
+        patterns: those of the document, which share one limit; absent, the schema has a limit of its own.
 
     Raises:
         InvalidInput: `unsupported_schema` with the pointer of the first culprit and, as `findings`, each with
             pointer, code and message: `unsupported_keyword`, `malformed_keyword`, `malformed_schema`,
             `unsupported_pattern`, `unsafe_pattern`, `unresolved_ref`, `ref_loop`, `limits`.
     """
-    compiler = _Compiler(pointer)
+    compiler = _Compiler(pointer, patterns or PatternBook())
     if (fault := find_non_json(schema)) is not None:
         path, keyword, message = fault
         code = "limits" if keyword == "limits" else "malformed_schema"
@@ -120,7 +120,7 @@ class _TooMany(Exception):
 
 
 class _Compiler:
-    def __init__(self, pointer: str) -> None:
+    def __init__(self, pointer: str, patterns: PatternBook) -> None:
         self.prefix = pointer
         self.findings: list[Json] = []
         self.nodes: dict[str, Node] = {}
@@ -132,7 +132,7 @@ class _Compiler:
         are freed by as deep a recursion in C, and that overflows the stack of WebAssembly.
         """
         self.applied: dict[Node, list[Node]] = {}
-        self.patterns: dict[str, GuardedPattern | PatternRefused] = {}
+        self.patterns = patterns
 
     def refuse(self, pointer: str, code: str, message: str) -> None:
         self.findings.append({"pointer": pointer, "code": code, "message": message})
@@ -161,14 +161,6 @@ class _Compiler:
         elif schema is not True:
             self.refuse(node.pointer, "malformed_schema", "a schema must be an object, true or false")
         return node
-
-    def pattern(self, text: str) -> GuardedPattern | PatternRefused:
-        if text not in self.patterns:
-            try:
-                self.patterns[text] = compile_pattern(text)
-            except PatternRefused as refused:
-                self.patterns[text] = refused
-        return self.patterns[text]
 
     def link(self) -> None:
         """Resolve every $ref, refuse loops, and seal the nodes."""
@@ -219,14 +211,14 @@ class _Site:
         if not isinstance(text, str):
             self.refuse("malformed_keyword", "must be a string", *tokens)
             return None
-        guarded = self._compiler.pattern(text)
+        guarded = self._compiler.patterns.find(text)
         if isinstance(guarded, GuardedPattern):
             return guarded
         self.refuse(guarded.code, guarded.message, *tokens)
         return None
 
     def known_pattern(self, text: str) -> GuardedPattern | None:
-        guarded = self._compiler.pattern(text)
+        guarded = self._compiler.patterns.find(text)
         return guarded if isinstance(guarded, GuardedPattern) else None
 
     def refer(self, target: str) -> None:

@@ -17,7 +17,7 @@ from typing import Final
 
 from .schema_pattern_parse import PatternRefused, parse
 from .schema_pattern_price import price
-from .schema_pattern_tree import Choice, Part, Repeat, Sequence, shortest_match, write
+from .schema_pattern_tree import Choice, Part, Repeat, Sequence, effort, shortest_match, write
 
 MAX_SUBJECT_CHARS: Final = 1_024
 """Longest text that a pattern is tried on; a longer one is a finding of its own."""
@@ -27,6 +27,9 @@ MAX_STEPS: Final = 16_000_000
 
 STEPS_PER_UNIT: Final = 256
 """So many steps of `re` cost at most about as much as applying one subschema in Python: a step takes 3 ns."""
+
+MAX_EFFORT: Final = 200_000
+"""Most that the patterns of one atlas may take to be priced and compiled, in units of `effort`: 2 s or so."""
 
 _LENGTHS: Final = (16, 64, 256, MAX_SUBJECT_CHARS)
 
@@ -50,13 +53,43 @@ class GuardedPattern:
         return self._search(subject) is not None
 
 
+class PatternBook:
+    """The patterns of one atlas: each is compiled once, and all of them together take a bounded time."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, GuardedPattern | PatternRefused] = {}
+        self._left = MAX_EFFORT
+
+    def find(self, text: str) -> GuardedPattern | PatternRefused:
+        """Return `text` compiled, or why it was refused; `limits` when those before it took too much."""
+        known = self._known.get(text)
+        if known is None:
+            try:
+                known = self._compile(text)
+            except PatternRefused as refused:
+                known = refused
+            self._known[text] = known
+        return known
+
+    def _compile(self, text: str) -> GuardedPattern:
+        if self._left >= 0:
+            part = parse(text)
+            self._left -= effort(part)
+        if self._left < 0:
+            raise PatternRefused("limits", "all patterns of the atlas together take too long to be compiled")
+        return _guard(text, part)
+
+
 def compile_pattern(text: str) -> GuardedPattern:
     """Return `text` compiled.
 
     Raises:
         PatternRefused: `unsupported_pattern` or `unsafe_pattern`.
     """
-    part = parse(text)
+    return _guard(text, parse(text))
+
+
+def _guard(text: str, part: Part) -> GuardedPattern:
     _refuse_shape(part)
     steps = [price(part, length) for length in _LENGTHS]
     if steps[-1] > MAX_STEPS:

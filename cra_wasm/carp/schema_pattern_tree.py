@@ -111,6 +111,21 @@ def write(part: Part) -> str:
             return f"(?:{write(part.body)}){{{part.low},{high}}}" + "?" * part.lazy
 
 
+def effort(part: Part, depth: int = 1) -> int:
+    """Return about how long it takes to price and compile `part`, in units of some 10 us."""
+    match part:
+        case Chars():
+            return depth + part.width // 128
+        case Sequence():
+            return depth + sum(effort(item, depth + 1) for item in part.items)
+        case Choice():
+            return depth + sum(effort(branch, depth + 1) for branch in part.branches)
+        case Repeat():
+            return depth + effort(part.body, depth + 1)
+        case _:
+            return depth
+
+
 def shortest_match(part: Part) -> int:
     """Return the length of the shortest text that `part` matches."""
     match part:

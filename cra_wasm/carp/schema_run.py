@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from ..errors import Json
-from ..model.limits import MAX_JSON_DEPTH
+from ..model.limits import MAX_JSON_DEPTH, MAX_VALUES
 
 MAX_INSTANCE_DEPTH: Final = MAX_JSON_DEPTH
 MAX_APPLICATIONS_DEPTH: Final = 192
@@ -23,8 +23,8 @@ At three frames each that is 576 of the 1,000 that Python allows.
 MAX_UNITS: Final = 1_000_000
 """Work of one validation, in subschemas applied: about half a second on CPython. Beyond it: refused."""
 
-MAX_VALUES: Final = 500_000
-"""Most values in one instance or schema: what a million characters of JSON can hold."""
+_FAILURE_UNITS: Final = 8
+"""What a subschema costs that did not fit, where nobody wants to know why: its finding is thrown away."""
 
 Path: TypeAlias = "tuple[Path, str | int] | None"
 """Where we are in the instance, innermost first: cheap to make, and written out only for a finding."""
@@ -103,6 +103,7 @@ class Run:
         try:
             node.apply(value, path, self)
         except Enough:
+            self.units -= _FAILURE_UNITS
             return False
         finally:
             self.errors, self.limit, self.depth = errors, limit, depth

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import time
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -98,6 +98,10 @@ PositiveFinite: TypeAlias = Annotated[
 Cost: TypeAlias = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False), AfterValidator(_whole_as_int)]
 
 
+Listed = TypeVar("Listed")
+Many: TypeAlias = Annotated[tuple[Listed, ...], Field(max_length=MAX_LIST)]
+
+
 class Strict(BaseModel):
     """Shared configuration: nothing coerced, nothing unknown, nothing changed after it was made."""
 
@@ -128,15 +132,15 @@ class TimeWindow(Strict):
     start: TimeOfDay
     end: TimeOfDay
     timezone: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "UTC"
-    days: tuple[Day, ...] | None = None
+    days: Many[Day] | None = None
 
 
 class Conditions(Strict):
     """All that are present must hold (PROTOCOL 1.7)."""
 
-    risk_tiers: tuple[Tier, ...] | None = None
-    agents: tuple[Glob, ...] | None = None
-    capabilities: tuple[CapabilityId, ...] | None = None
+    risk_tiers: Many[Tier] | None = None
+    agents: Many[Glob] | None = None
+    capabilities: Many[CapabilityId] | None = None
     context_matches: dict[str, Glob] | None = None
     time_window: TimeWindow | None = None
 
@@ -170,7 +174,7 @@ class Action(Strict):
     executor: Annotated[str, StringConstraints(max_length=255)] | None = None
     timeout_seconds: Annotated[int, Field(ge=1, le=300)] = 30
     rate_limit: RateLimit | None = None
-    examples: tuple[Example, ...] = ()
+    examples: Many[Example] = ()
 
 
 class Capability(Strict):
@@ -179,8 +183,8 @@ class Capability(Strict):
     capability_id: CapabilityId
     name: Name
     description: Text = ""
-    actions: tuple[ActionId, ...] = ()
-    context_packs: tuple[Identifier, ...] = ()
+    actions: Many[ActionId] = ()
+    context_packs: Many[Identifier] = ()
 
 
 class ContextBlock(Strict):
@@ -191,9 +195,9 @@ class ContextBlock(Strict):
     content: Annotated[str, StringConstraints(max_length=100_000)]
     content_type: Literal["text/markdown", "text/plain", "application/json"] = "text/markdown"
     priority: Priority = 100
-    keywords: tuple[Keyword, ...] = ()
-    risk_tiers: tuple[Tier, ...] = ()
-    inject_when: tuple[Glob, ...] = ()
+    keywords: Many[Keyword] = ()
+    risk_tiers: Many[Tier] = ()
+    inject_when: Many[Glob] = ()
     conditions: Conditions | None = None
 
 
@@ -202,7 +206,7 @@ class ContextPack(Strict):
 
     pack_id: Identifier
     name: Name
-    files: Annotated[tuple[ContextFile, ...], Field(min_length=1, max_length=MAX_LIST)]
+    files: Annotated[Many[ContextFile], Field(min_length=1)]
     priority: Priority = 100
     conditions: Conditions | None = None
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
@@ -225,8 +229,8 @@ class PolicyParameters(Strict):
     cost: Cost | None = None
     cost_parameter: JsonPointer | None = None
     scope: Literal["session", "agent", "atlas"] | None = None
-    actions: tuple[Glob, ...] | None = None
-    capabilities: tuple[CapabilityId, ...] | None = None
+    actions: Many[Glob] | None = None
+    capabilities: Many[CapabilityId] | None = None
     expires_in_seconds: Annotated[int, Field(ge=1, le=604_800)] | None = None
     uses: Annotated[int, Field(ge=1, le=1000)] | None = None
     redact: Annotated[tuple[JsonPointer, ...], Field(max_length=MAX_REDACTIONS)] | None = None
@@ -256,7 +260,7 @@ class Policy(Strict):
     description: Text = ""
     priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = 0
     conditions: Conditions | None = None
-    actions: tuple[Glob, ...] | None = None
+    actions: Many[Glob] | None = None
     parameters: PolicyParameters = PolicyParameters()
 
     @model_validator(mode="after")
@@ -294,16 +298,16 @@ class Atlas(Strict):
     version: SemVer
     name: Name
     description: Text
-    authors: tuple[Json, ...] = ()
+    authors: Many[Json] = ()
     license: Annotated[str, StringConstraints(max_length=255)] | None = None
     homepage: Annotated[str, StringConstraints(max_length=2000)] | None = None
     repository: Annotated[str, StringConstraints(max_length=2000)] | None = None
-    domains: tuple[str, ...] = ()
+    domains: Many[str] = ()
     dependencies: Annotated[dict[AtlasId, VersionRange], Field(max_length=MAX_DEPENDENCIES)] = {}
-    capabilities: Annotated[tuple[Capability, ...], Field(max_length=MAX_LIST)] = ()
-    context_packs: Annotated[tuple[ContextPack, ...], Field(max_length=MAX_LIST)] = ()
-    context_blocks: Annotated[tuple[ContextBlock, ...], Field(max_length=MAX_LIST)] = ()
-    policies: Annotated[tuple[Policy, ...], Field(max_length=MAX_LIST)] = ()
-    actions: Annotated[tuple[Action, ...], Field(max_length=MAX_LIST)] = ()
+    capabilities: Many[Capability] = ()
+    context_packs: Many[ContextPack] = ()
+    context_blocks: Many[ContextBlock] = ()
+    policies: Many[Policy] = ()
+    actions: Many[Action] = ()
     adapters: dict[str, Json] = {}
     metadata: dict[str, Json] = {}

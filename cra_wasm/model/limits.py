@@ -17,8 +17,18 @@ MAX_PAYLOAD_CHARS: Final = 1_000_000
 MAX_JSON_DEPTH: Final = 64
 """Deepest nesting of arrays and objects in anything that is read."""
 
+MAX_VALUES: Final = 500_000
+"""Most values of JSON in anything that is read: what a million characters can hold. An empty object takes
+three characters as text and hundreds of bytes once it is read, and each value can be a finding of its own."""
+
 MAX_PATTERN_CHECKS: Final = 5_000_000
 """Most comparisons of an atlas's action patterns with its actions: a second or two of work in WebAssembly."""
+
+MAX_CONDITION_GLOBS: Final = 20_000
+"""Most globs of an atlas's conditions together: each may have to be matched anew with each request."""
+
+MAX_CONTEXT_TEXT_CHARS: Final = 1_024
+"""Longest text of a request's context that a glob is matched with; what is longer cannot be told."""
 
 MAX_CANDIDATES: Final = 20_000
 """Most actions of all loaded atlases together: one resolve must fit the ids of one block and the buffer."""

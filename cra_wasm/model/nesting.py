@@ -1,4 +1,4 @@
-"""How deep JSON text nests, told without parsing it."""
+"""How deep JSON text nests and how many values it holds, told without parsing it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 
 # Possessive, so that no text makes it backtrack; a string that is never closed reaches to the end.
 _TOKEN: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+_BEFORE_VALUE: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{,]', re.DOTALL)
 
 
 def nests_deeper(text: str, limit: int) -> bool:
@@ -28,3 +29,19 @@ def nests_deeper(text: str, limit: int) -> bool:
         elif first != '"':
             depth -= 1
     return False
+
+
+def holds_more_values(text: str, limit: int) -> bool:
+    """Tell whether JSON text may hold more than `limit` values, in linear time.
+
+    Each value but the outermost follows a bracket or a comma. Empty arrays and objects count twice.
+    """
+    if text.count(",") + text.count("[") + text.count("{") < limit:
+        return False
+    values = 1
+    for token in _BEFORE_VALUE.finditer(text):
+        if text[token.start()] != '"':
+            values += 1
+            if values > limit:
+                return True
+    return values > limit

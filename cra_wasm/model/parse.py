@@ -9,13 +9,16 @@ from typing import Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ..errors import InvalidInput, Json
-from .limits import MAX_JSON_DEPTH, MAX_TEXT_BYTES
-from .nesting import nests_deeper
+from .limits import MAX_JSON_DEPTH, MAX_TEXT_BYTES, MAX_VALUES
+from .nesting import holds_more_values, nests_deeper
 
 Model = TypeVar("Model", bound=BaseModel)
 
 MAX_FINDINGS: Final = 100
 """Most findings that one error carries; `details["findings_total"]` has the number of all."""
+
+_MOST_ERRORS: Final = 50_000
+"""Most errors of pydantic's that are written out, at 2 KB each, so that the first hundred can be told."""
 
 
 def pointer_of(path: Sequence[str | int]) -> str:
@@ -43,11 +46,13 @@ def _refuse_constant(name: str) -> Json:
 
 
 def check_shape(value: Json, *, code: str, limit: int = MAX_JSON_DEPTH) -> None:
-    """Refuse a value that nests deeper than `limit` arrays and objects, or has a member name that is no text.
+    """Refuse a value that nests deeper than `limit` arrays and objects, has a member name that is no text, or
+    holds more than MAX_VALUES values.
 
     Raises:
         InvalidInput: with that code and the pointer of the first value that is too deep.
     """
+    left = MAX_VALUES
     stack: list[tuple[Json, tuple[str | int, ...]]] = [(value, ())]
     while stack:
         item, path = stack.pop()
@@ -57,12 +62,15 @@ def check_shape(value: Json, *, code: str, limit: int = MAX_JSON_DEPTH) -> None:
             raise InvalidInput(code, f"nests deeper than {limit} levels", pointer=pointer_of(path))
         if isinstance(item, dict) and not all(isinstance(name, str) for name in item):
             raise InvalidInput(code, "has a member name that is no text", pointer=pointer_of(path))
+        left -= len(item)
+        if left < 0:
+            raise InvalidInput(code, f"holds more than {MAX_VALUES} values", pointer="")
         members = item.items() if isinstance(item, dict) else enumerate(item)
         stack.extend((child, (*path, key)) for key, child in members)
 
 
 def parse_json(text: str | bytes, *, code: str) -> Json:
-    """Read JSON text: UTF-8, no duplicate member names, no NaN, at most 16 MiB and 64 levels.
+    """Read JSON text: UTF-8, no duplicate member names, no NaN, at most 16 MiB, 64 levels and MAX_VALUES.
 
     Raises:
         InvalidInput: with the given code; `line` and `column` where the text is broken.
@@ -76,6 +84,8 @@ def parse_json(text: str | bytes, *, code: str) -> Json:
             text = text.decode("utf-8")
         if nests_deeper(text, MAX_JSON_DEPTH):
             raise InvalidInput(code, f"nests deeper than {MAX_JSON_DEPTH} levels", pointer="")
+        if holds_more_values(text, MAX_VALUES):
+            raise InvalidInput(code, f"holds more than {MAX_VALUES} values", pointer="")
         value = json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
     except InvalidInput:
         raise
@@ -125,8 +135,16 @@ def parse_model(model: type[Model], source: str | bytes | dict[str, Json], *, co
         raise findings_error(code, findings_of(error)) from None
 
 
+def too_many(error: ValidationError) -> bool:
+    """Tell whether there are so many errors that none of them is looked at."""
+    return error.error_count() > _MOST_ERRORS
+
+
 def findings_of(error: ValidationError) -> list[dict[str, Json]]:
-    """Return pydantic's errors as findings, in document order."""
+    """Return pydantic's errors as findings, in document order; one for all where there are too many."""
+    if too_many(error):
+        message = f"has {error.error_count()} findings, too many to tell apart: give a document of this kind"
+        return [{"pointer": "", "code": "too_many_findings", "message": message}]
     found = []
     for item in error.errors(include_url=False, include_context=False):
         message = item["msg"].removeprefix("Value error, ")

@@ -13,6 +13,7 @@ from ..atlas.loader import LoadedAtlas, read_atlas
 from ..carp.catalogue import Catalogue, CompiledAtlas
 from ..carp.planner import Planner
 from ..carp.schema import Validator, compile_schema
+from ..carp.schema_pattern import PatternBook
 from ..errors import CRAError, InvalidInput, InvalidState, Json
 from ..model.atlas import Atlas
 from ..model.parse import findings_error
@@ -40,9 +41,10 @@ class ReadAtlas:
 def read_one(given: AtlasSource, *, strict: bool, source: int | None = None) -> ReadAtlas:
     """Read one atlas with its schemas compiled; raises as `read_atlas`."""
     validators: dict[str, Validator] = {}
+    patterns = PatternBook()
 
     def check_schema(schema: Json, pointer: str) -> None:
-        validators[pointer] = compile_schema(schema, pointer=pointer)
+        validators[pointer] = compile_schema(schema, pointer=pointer, patterns=patterns)
 
     loaded = read_atlas(given, check_schema=check_schema, strict=strict)
     return ReadAtlas(loaded=loaded, validators=validators, source=source)

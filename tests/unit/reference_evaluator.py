@@ -83,7 +83,7 @@ def conditions_hold(
         parts.append(bool(capabilities & set(conditions["capabilities"])))
     for key, pattern in conditions.get("context_matches", {}).items():
         value = facts["context"].get(key)
-        told = isinstance(value, str | int | float)
+        told = isinstance(value, str | int | float) and len(value_text(value)) <= 1024
         parts.append(glob_matches(pattern, value_text(value)) if told else None)
     if "time_window" in conditions:
         parts.append(window_is_open(conditions["time_window"], facts["wall_ns"]))

@@ -38,6 +38,13 @@ def test_a_context_value_that_is_no_scalar_cannot_be_told(value: object) -> None
     assert hold({"context_matches": {"region": "eu"}}, context={"region": value}) is None
 
 
+def test_a_context_text_longer_than_globs_are_matched_with_cannot_be_told() -> None:
+    assert context_text("x" * 1024) == "x" * 1024
+    assert context_text("x" * 1025) is None
+    assert hold({"context_matches": {"region": "x*"}}, context={"region": "x" * 1024}) is True
+    assert hold({"context_matches": {"region": "y*"}}, context={"region": "x" * 1025}) is None
+
+
 def test_an_absent_context_value_cannot_be_told_even_by_a_star() -> None:
     assert hold({"context_matches": {"region": "*"}}) is None
 

@@ -15,6 +15,7 @@ CAPABILITIES = ["orders", "users"]
 GLOBS = ["*", "order.*", "*.read", "user.*.delete", "order.refund", "*.order.*"]
 AGENTS = ["bot-1", "bot-", "human"]
 CONTEXTS = [{}, {"region": "eu-1"}, {"region": "us"}, {"region": 5}, {"region": True}, {"region": None}]
+CONTEXTS.append({"region": "eu-" + "x" * 1022})
 FRIDAY = at("2026-11-27T00:00:00+00:00")
 
 
