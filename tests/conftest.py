@@ -47,8 +47,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--examples",
         type=int,
         default=20 if INSIDE_PYODIDE else 200,
-        help="how many examples the tests of the profile `long` try; the same ones each time, or others with "
-        "--hypothesis-seed=$RANDOM. ./build.sh test asks for 2000 once, on the interpreter of .venv",
+        help="how many examples the tests of the profile `long` try, and those of `fuzz` a quarter of it; the same "
+        "ones each time, or others with --hypothesis-seed=$RANDOM. ./build.sh test asks for 2000 once, on the "
+        "interpreter of .venv",
     )
 
 
@@ -60,6 +61,9 @@ def pytest_configure(config: pytest.Config) -> None:
         max_examples=config.getoption("--examples"),
         derandomize=not searching,
         database=None,
+    )
+    settings.register_profile(
+        "fuzz", parent=settings.get_profile("long"), max_examples=max(20, config.getoption("--examples") // 4)
     )
 
 
