@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 INSIDE_PYODIDE = sys.platform == "emscripten"
@@ -47,13 +47,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--examples",
         type=int,
         default=20 if INSIDE_PYODIDE else 200,
-        help="how many examples the tests of the profile `long` try, and those of `fuzz` a quarter of it; the same "
-        "ones each time, or others with --hypothesis-seed=$RANDOM. ./build.sh test asks for 2000 once, on the "
-        "interpreter of .venv",
+        help="how many examples the tests of the profile `long` try, those of `fuzz` a quarter; the same "
+        "each time, or others with --hypothesis-seed=$RANDOM. ./build.sh test asks for 2000 once",
+    )
+    parser.addoption(
+        "--no-shrinking",
+        action="store_true",
+        help="let a property test fail at once, with its first failing example: mutation testing wants it so",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--no-shrinking"):
+        phases = [Phase.explicit, Phase.generate]
+        settings.register_profile("cpython", parent=settings.get_profile("cpython"), phases=phases)
+        settings.load_profile("cpython")
     searching = config.getoption("--hypothesis-seed", default=None) is not None
     settings.register_profile(
         "long",

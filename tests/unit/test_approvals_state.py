@@ -70,6 +70,7 @@ def test_an_unknown_or_decided_request_is_not_pending() -> None:
     with pytest.raises(InvalidState) as decided:
         book.find_pending("one")
     assert decided.value.code == "approval_decided"
+    assert missing.value.details["pointer"] == decided.value.details["pointer"] == "/approval_id"
 
 
 @pytest.mark.parametrize(
@@ -153,6 +154,17 @@ def test_a_session_full_of_open_requests_takes_no_more_until_one_is_decided(
     book.keep(request("d", parameters_hash="d"), 0)
     assert [one.approval_id for one in book.list()] == ["a", "c", "d"]
     assert book.of_call("s1", "com.example", "a.b", "b") is None
+
+
+def test_making_room_keeps_a_grant_until_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(approvals_module, "APPROVALS_PER_SESSION", 2)
+    book = Approvals()
+    book.keep(request("open"))
+    book.keep(request("grant", parameters_hash="g", state="granted", uses_left=1, expires_elapsed_ns=10))
+    with pytest.raises(InvalidState):
+        book.check_room("s1", 9)
+    book.check_room("s1", 10)
+    assert [one.approval_id for one in book.list()] == ["open"]
 
 
 def test_making_room_keeps_the_newest_request_of_a_call(monkeypatch: pytest.MonkeyPatch) -> None:

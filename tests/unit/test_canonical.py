@@ -6,6 +6,7 @@ import enum
 import json
 import math
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -106,6 +107,18 @@ def test_a_cycle_is_refused() -> None:
     with pytest.raises(InvalidInput) as caught:
         canonical_json(cycle)
     assert caught.value.code == "not_canonical"
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda inner: (inner,), lambda inner: OrderedDict(a=inner)], ids=["tuple", "dict"]
+)
+def test_a_subclass_counts_as_one_level(wrap: Callable[[Any], Any]) -> None:
+    value: Any = 0
+    for _ in range(MAX_JSON_DEPTH):
+        value = wrap(value)
+    assert canonical_json(value).count("0") == 1
+    with pytest.raises(InvalidInput):
+        canonical_json(wrap(value))
 
 
 def test_the_deepest_allowed_nesting_is_written() -> None:

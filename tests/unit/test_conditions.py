@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cra_wasm.carp import conditions as conditions_module
 from cra_wasm.carp.conditions import CompiledConditions, Facts, context_text
 from cra_wasm.model.atlas import Conditions
 
@@ -36,6 +37,13 @@ def hold(
 def test_a_context_value_that_is_no_scalar_cannot_be_told(value: object) -> None:
     assert context_text(value) is None
     assert hold({"context_matches": {"region": "eu"}}, context={"region": value}) is None
+
+
+def test_a_whole_float_is_the_integer_up_to_where_floats_are_exact() -> None:
+    assert context_text(1.0) == "1"
+    assert context_text(-107.0) == "-107"
+    assert context_text(2.0**53 - 1) == "9007199254740991"
+    assert context_text(2.0**53) == "9007199254740992.0"
 
 
 def test_a_context_text_longer_than_globs_are_matched_with_cannot_be_told() -> None:
@@ -137,3 +145,26 @@ def test_the_first_of_several_windows_ends_the_facts() -> None:
         compiled = CompiledConditions(Conditions.model_validate_json(json.dumps(window)))
         compiled.hold(facts, tier="low", capabilities=frozenset())
     assert facts.holds_until_wall_ns == at("2026-11-24T13:00:00+00:00")
+
+
+def test_what_no_action_changes_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def counted(name: str) -> Any:
+        function = getattr(conditions_module, name)
+        return lambda *arguments: (asked.append(name), function(*arguments))[1]
+
+    for name in ("context_text", "window_answer"):
+        monkeypatch.setattr(conditions_module, name, counted(name))
+    both = {"context_matches": {"region": "eu"}, "time_window": OPEN}
+    compiled = CompiledConditions(Conditions.model_validate_json(json.dumps(both)))
+    facts = Facts(agent_id="bot-1", risk_tier="low", context={"region": "eu"}, wall_ns=NOON)
+    for tier in ("low", "high", "critical"):
+        assert compiled.hold(facts, tier=tier, capabilities=frozenset()) is True
+    assert compiled.window_ends_ns(facts) == at("2026-11-24T17:00:00+00:00")
+    assert asked == ["context_text", "window_answer"]
+
+
+def test_conditions_without_a_window_end_at_no_time() -> None:
+    compiled = CompiledConditions(Conditions.model_validate_json("{}"))
+    assert compiled.window_ends_ns(Facts(agent_id="bot-1", risk_tier="low", wall_ns=NOON)) is None

@@ -95,6 +95,11 @@ def test_a_cost_is_fixed_or_nothing_where_no_parameter_tells_it() -> None:
     assert rate(1, 1).cost_of({}) == 0.0
 
 
+@pytest.mark.parametrize("value", [0, 0.0, 0.5, 1])
+def test_a_call_may_cost_nothing_or_less_than_one(value: float) -> None:
+    assert limit_of("budget", max_cost=10, cost_parameter="/amount").cost_of({"amount": value}) == value
+
+
 # What never fits
 
 
@@ -114,6 +119,7 @@ def test_a_limit_below_one_call_never_fits(parameters: dict[str, Any], never: bo
     assert limit.never_fits is never
     told = Ledger().retry_after_ms(limit, limit.account("bot", "s"), 0, limit.cost_of({"amount": 0}))
     assert told == (NEVER if never else None)
+    assert Ledger().retry_after_ms(limit, limit.account("bot", "s"), 0) == told
 
 
 # Sliding windows
@@ -153,6 +159,31 @@ def test_a_refused_call_takes_nothing() -> None:
     for second in range(1, 10):
         assert spend(ledger, limit, second * NS) == (10 - second) * 1000
     assert spend(ledger, limit, 10 * NS) is None
+
+
+def test_a_limit_tighter_than_what_was_taken_waits_for_as_many_calls_as_are_too_many() -> None:
+    ledger, loose, tight = Ledger(), rate(4, 10), rate(2, 10)
+    for second in range(4):
+        assert spend(ledger, loose, second * NS) is None
+    account = tight.account("bot", "session")
+    assert ledger.retry_after_ms(tight, account, 4 * NS) == 8_000
+    assert ledger.retry_after_ms(rate(3, 10), account, 4 * NS) == 7_000
+    assert ledger.retry_after_ms(loose, account, 4 * NS) == 6_000
+
+
+def test_a_budget_that_is_spent_is_full_although_a_call_may_cost_nothing() -> None:
+    ledger, limit = Ledger(), limit_of("budget", max_cost=0.5, cost_parameter="/amount")
+    assert spend(ledger, limit, 0, 0.5) is None
+    assert ledger.retry_after_ms(limit, limit.account("bot", "session"), 0) == NEVER
+
+
+def test_a_budget_of_fixed_costs_is_full_when_the_next_call_is_too_dear() -> None:
+    ledger, limit = Ledger(), limit_of("budget", max_cost=10, cost=4)
+    account = limit.account("bot", "session")
+    assert spend(ledger, limit, 0, 4.0) is None
+    assert ledger.retry_after_ms(limit, account, 0) is None
+    assert spend(ledger, limit, 0, 4.0) is None
+    assert ledger.retry_after_ms(limit, account, 0) == NEVER
 
 
 def test_a_budget_without_a_window_never_refills() -> None:
@@ -325,6 +356,16 @@ def test_an_unloaded_atlas_is_forgotten_and_no_other() -> None:
     assert ledger.full == {other.account("bot", "s")}
     assert spend(ledger, limit, 0) is None
     assert spend(ledger, other, 0) == 10_000
+
+
+def test_an_atlas_that_was_unloaded_is_no_longer_one_that_was_loaded_again() -> None:
+    ledger, limit = Ledger(), rate(2, 10)
+    ledger.look_again_at(limit.atlas_id)
+    ledger.take(limit, limit.account("bot", "s"), 0, 0.0)
+    assert ledger.full
+    ledger.forget_atlas(limit.atlas_id)
+    ledger.take(limit, limit.account("bot", "s"), 0, 0.0)
+    assert not ledger.full
 
 
 def test_accounts_whose_window_has_passed_are_swept_looked_at_or_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cra_wasm.carp.patterns import compile_glob, compile_globs
+from cra_wasm.carp.patterns import compile_glob, compile_globs, select_matching
 
 SMALL_TEXT = st.text(alphabet="ab.", max_size=12)
 SMALL_PATTERN = st.text(alphabet="ab.*", max_size=8)
@@ -110,5 +110,9 @@ def test_a_pattern_of_many_stars_takes_no_more_than_a_moment() -> None:
 def test_globs_that_are_absent_match_everything_and_no_globs_match_nothing() -> None:
     assert compile_globs(None)("anything") is True
     assert compile_globs(())("anything") is False
+    texts = frozenset({"a.b", "a.c"})
+    assert select_matching(None, texts) is texts
+    assert select_matching(["a.b", "*"], texts) is texts
+    assert select_matching((), texts) == frozenset()
     either = compile_globs(("a.*", "b.c"))
     assert [either(text) for text in ("a.x", "b.c", "b.d")] == [True, True, False]
