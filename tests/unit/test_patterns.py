@@ -6,7 +6,7 @@ import time
 from functools import cache
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cra_wasm.carp.patterns import compile_glob, compile_globs, select_matching
@@ -85,6 +85,14 @@ def test_a_glob_matches_any_depth(pattern: str, text: str) -> None:
 @given(SMALL_PATTERN, SMALL_TEXT)
 def test_a_glob_agrees_with_the_slow_matcher(pattern: str, text: str) -> None:
     assert compile_glob(pattern)(text) is matches_slowly(pattern, text)
+
+
+@given(st.lists(SMALL_PATTERN, max_size=4), st.frozensets(SMALL_TEXT.filter(bool), max_size=8))
+@example(["ab*ba"], frozenset({"aba", "abba", "abxba"}))
+@example(["a*", "*b", "a"], frozenset({"a", "b", "ab"}))
+def test_what_patterns_select_is_what_they_match(patterns: list[str], texts: frozenset[str]) -> None:
+    expected = {text for text in texts if any(matches_slowly(pattern, text) for pattern in patterns)}
+    assert select_matching(patterns, texts) == expected
 
 
 @given(st.lists(st.text(alphabet="ab.", min_size=1, max_size=3), min_size=2, max_size=5), st.data())
