@@ -136,7 +136,8 @@ def _too_many_patterns(atlas: Atlas) -> Iterator[Finding]:
 def _too_many_condition_globs(atlas: Atlas) -> Iterator[Finding]:
     """Globs of conditions are matched when somebody asks: with an agent's id, with a context's text."""
     conditions = [policy.conditions for policy in atlas.policies]
-    conditions += [one.conditions for one in (*atlas.context_packs, *atlas.context_blocks)]
+    conditions += [pack.conditions for pack in atlas.context_packs]
+    conditions += [block.conditions for block in atlas.context_blocks]
     globs = sum(len(one.agents or ()) + len(one.context_matches or ()) for one in conditions if one)
     if globs > MAX_CONDITION_GLOBS:
         yield _finding(

@@ -20,15 +20,9 @@ from settings import CACHE, ROOT
 FLOOR_PERCENT: Final = 95
 PARTS: Final = ("carp", "trace", "atlas")
 ELSEWHERE: Final = (
-    "bench_*",
-    "blake3*",
-    "bounded_work",
-    "buffer_weight",
-    "cli",
-    "fuzz_*",
-    "serve",
-    "storage_f*",
-)
+    "*_against_*", "bench_*", "blake3*", "bounded_work", "buffer_weight", "cli", "fuzz_*", "schema_limits", "serve",
+    "storage_f*", "threads", "three_ways",
+)  # fmt: skip
 """Unit tests that take long and whose subject is another, or that search for what nobody has thought of."""
 
 DATA: Final = CACHE / "coverage"
