@@ -98,6 +98,11 @@ def test_every_answer_of_the_bridge_is_json(bridge: Any, data: st.DataObject) ->
             session_id, "g", "low", json.dumps(data.draw(broken(st.just(options))))
         ),
         "request": lambda: bridge.resolve_request(data.draw(text)),
+        "validate": lambda: bridge.validate(data.draw(text)),
+        "get_atlas": lambda: bridge.get_atlas(one),
+        "loading options": lambda: bridge.load_atlas(data.draw(text), data.draw(text)),
+        "nest": lambda: bridge.create_session("bot", "goal", "", data.draw(st.just(session_id) | value)),
+        "refuse_durable": lambda: bridge.refuse_durable(one, data.draw(text)),
         "explain": lambda: bridge.explain(one, two),
         "execute": lambda: run(bridge._execute(json.dumps(data.draw(broken(st.just(given_)))))),
         "more": lambda: run(bridge._execute(json.dumps({**given_, **data.draw(ARGUMENTS)}))),

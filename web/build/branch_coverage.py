@@ -20,8 +20,8 @@ from settings import CACHE, ROOT
 FLOOR_PERCENT: Final = 95
 PARTS: Final = ("carp", "trace", "atlas")
 ELSEWHERE: Final = (
-    "*_against_*", "bench_*", "blake3*", "bounded_work", "buffer_weight", "cli", "fuzz_*", "schema_limits", "serve",
-    "storage_f*", "threads", "three_ways",
+    "*_against_*", "bench_*", "blake3*", "bounded_work", "buffer_weight", "cli", "fuzz_*", "schema_limits",
+    "serve", "storage_f*", "threads", "three_ways",
 )  # fmt: skip
 """Unit tests that take long and whose subject is another, or that search for what nobody has thought of."""
 
@@ -43,7 +43,7 @@ def measure(arguments: Sequence[str]) -> int:
         *ignored,
         *arguments,
     ]
-    run = [*COVERAGE, "run", f"--data-file={DATA}", "--branch", f"--include={ROOT}/cra_wasm/*", *pytest]
+    run = [*COVERAGE, "run", f"--data-file={DATA}", "--branch", *pytest]
     return subprocess.run(run, cwd=ROOT).returncode
 
 

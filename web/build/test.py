@@ -87,6 +87,14 @@ def find_places() -> list[Place]:
             [*SUITES, "tests/architecture", "tests/build", "--timeout=120", "--examples=2000"],
         ),
     ]
+    places.append(
+        Place(
+            name="branch coverage",
+            command=[sys.executable, "web/build/branch_coverage.py"],
+            count=count_checks,
+            alone=False,
+        )
+    )
     for each in find_environments():
         label = f"CPython {each.version}" + (", lowest pydantic" if each.packages == "lowest" else "")
         prepare = partial(each.prepare, wheel)
