@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -112,6 +115,27 @@ def test_an_action_without_examples_starts_from_its_schema(workbench: Workbench)
     expect(workbench.page.get_by_text("What the schema asks for: 4 members")).to_be_visible()
     given = json.loads(workbench.page.get_by_label("Parameters (JSON)").input_value())
     assert given == {"count": 3, "mode": "slow", "note": "example.."}
+
+
+def test_a_package_is_loaded_from_its_zip_with_its_actions_and_context(workbench: Workbench) -> None:
+    package = Path(__file__).resolve().parents[2] / "examples" / "atlases" / "room-booking"
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(package.rglob("*")):
+            archive.write(path, path.relative_to(package).as_posix())
+    workbench.choose_file("rooms.zip", buffer.getvalue())
+    expect(workbench.loaded).to_contain_text("7 actions, 6 policies, 0 context blocks, 3 context packs")
+    workbench.resolve("Find a room for six people tomorrow morning")
+    expect(workbench.events.filter(has_text="house/house-rules.md")).to_have_count(1)
+    workbench.call("Execute booking.read")
+    expect(workbench.answer).to_contain_text("success")
+    given = json.loads(workbench.page.get_by_label("Parameters (JSON)").input_value())
+    assert given == {"booking_id": "b-17"}
+    workbench.expect_valid()
+    workbench.choose_file("broken.zip", buffer.getvalue()[:-30])
+    problem = workbench.atlas.get_by_role("alert")
+    expect(problem).to_contain_text("invalid_atlas")
+    expect(problem).to_contain_text("is no sound zip")
 
 
 @pytest.mark.parametrize(
