@@ -258,12 +258,33 @@ def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     assert findings_in(root) == [("context/a.md", "", "special_file")]
 
 
-@pytest.mark.cpython_only(reason="Emscripten asks for no permissions")
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read all")
-def test_a_file_that_may_not_be_read_is_told(tmp_path: Path) -> None:
-    root = as_folder(tmp_path / "package", {"atlas.json": manifest(), "context/a.md": "a"})
-    (root / "context" / "a.md").chmod(0)
-    assert findings_in(root) == [("context/a.md", "", "unreadable_file")]
+def refuse(monkeypatch: pytest.MonkeyPatch, name: str, path: Path) -> None:
+    """Have a function of `os` refuse one path, which root and Emscripten would not."""
+    real = getattr(os, name)
+
+    def refusing(given: Any, *arguments: Any) -> Any:
+        if Path(given) == path:
+            raise PermissionError(13, "Permission denied")
+        return real(given, *arguments)
+
+    monkeypatch.setattr(package_folder.os, name, refusing)
+
+
+def test_what_may_not_be_listed_or_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = as_folder(tmp_path / "package", {"atlas.json": manifest(), "context/a.md": "a", "tests/b": "b"})
+    refuse(monkeypatch, "scandir", root / "context")
+    refuse(monkeypatch, "open", root / "atlas.json")
+    assert findings_in(root) == [
+        ("atlas.json", "", "unreadable_file"),
+        ("context", "", "unreadable_file"),
+    ]
+
+
+def test_a_root_that_may_not_be_listed_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse(monkeypatch, "scandir", tmp_path)
+    with pytest.raises(NotFound) as caught:
+        load_atlas(tmp_path, check_schema=accept_schema)
+    assert caught.value.code == "file_not_found"
 
 
 def test_a_folder_that_is_not_there_is_not_found(tmp_path: Path) -> None:
