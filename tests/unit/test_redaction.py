@@ -302,6 +302,20 @@ def test_a_plan_is_asked_again_when_a_window_of_its_redaction_has_moved() -> Non
     assert told == [SECRET, SECRET, MARK, SECRET]
 
 
+def test_a_resolution_that_is_taken_again_is_redacted_as_the_policies_say_now() -> None:
+    house = House(goal="g")
+    first = house.resolve(reuse=True, context={"a": SECRET})
+    house.resolver.load_atlas(privacy("/goal", "/context/a"))
+    for _ in range(2):
+        last = house.resolve(reuse=True, context={"a": SECRET})
+    told = [(one["goal"], one["context"]["a"]) for one in house.payloads("carp.request.received")]
+    assert told == [(SECRET, SECRET), (MARK, MARK), (MARK, MARK)]
+    assert (last.resolution_id == first.resolution_id, len(house.payloads("carp.resolution.cached"))) in (
+        (True, 2),
+        (False, 1),
+    )
+
+
 def test_a_call_is_redacted_as_its_resolution_was() -> None:
     house = House(goal="g")
     before = house.resolve().resolution_id
