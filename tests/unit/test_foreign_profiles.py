@@ -104,6 +104,7 @@ def others(value: Any) -> list[Any]:
     return [one for one in near if type(one) is not type(value) or one != value]
 
 
+# PROTOCOL 3.10.1
 @pytest.mark.parametrize("profile", RECIPES)
 def test_a_sample_verifies_by_its_recipe_and_by_no_other(profile: str) -> None:
     lines = sample(profile)
@@ -149,6 +150,7 @@ def test_every_member_that_is_added_to_an_event_is_found(profile: str) -> None:
         assert (result.valid, result.error_at) == (False, at)
 
 
+# PROTOCOL 3.10.3
 @pytest.mark.parametrize("profile", RECIPES)
 @pytest.mark.parametrize(
     ("change", "error", "at"),
@@ -192,6 +194,7 @@ def test_a_foreign_trace_without_its_end_is_valid_with_a_warning(profile: str) -
     assert "truncated" not in verify_lines(lines, profile).warnings
 
 
+# PROTOCOL 3.10.2
 @pytest.mark.parametrize("profile", RECIPES)
 def test_white_space_and_a_missing_last_line_feed_are_no_fault(profile: str) -> None:
     lines = [b" " + line.rstrip(b"\n") + b" \r\n" for line in sample(profile)]
@@ -237,6 +240,7 @@ def test_a_trace_in_ascii_is_the_projects_own_where_it_is_canonical() -> None:
     assert verify_lines(spelled, "auto").profile == "ascii"
 
 
+# PROTOCOL 3.10.5
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -290,6 +294,7 @@ def test_the_offset_time_profile_says_that_boundaries_are_unprotected() -> None:
     assert result.warnings == ("unprotected_boundaries",)
 
 
+# PROTOCOL 3.10.6
 @pytest.mark.parametrize(
     "number", ["1.0", "-0.0", "1e16", "1e-6", "1E5", "0.10", "123456789012345678901234567890", "9" * 5000]
 )
@@ -315,6 +320,7 @@ def test_the_offset_time_profile_keeps_the_fraction_as_written(digits: str) -> N
     assert verify_lines(as_offset, "offset-time").error == "bad_field"
 
 
+# PROTOCOL 3.10.4, 3.10.7
 def test_what_the_offset_time_profile_cannot_find() -> None:
     """Each of these is a change that leaves every hash as it is: the reason for its warning."""
     lines = write_offset_time([event(0, {"a": 1, "b": 2})])
@@ -341,6 +347,7 @@ def test_half_a_surrogate_pair_has_no_hash_in_the_offset_time_profile() -> None:
 # whole-event
 
 
+# PROTOCOL 3.10.8
 @pytest.mark.parametrize(
     ("written_as", "hashed_as"),
     [
@@ -398,6 +405,7 @@ def test_the_first_whole_event_names_no_previous_hash() -> None:
 # auto, files
 
 
+# PROTOCOL 3.10.9
 def test_auto_tells_the_profile_that_got_furthest_when_none_fits() -> None:
     own = [line_of(one) for one in chain()]
     own[2] = own[2].replace(b'"n":2', b'"n":3')

@@ -106,6 +106,7 @@ ALL = [
 ]
 
 
+# PROTOCOL 3.9.1, 3.9.6
 @pytest.mark.parametrize("hashed", [False, True])
 @pytest.mark.parametrize("tracing", ["immediate", "deferred"])
 def test_nothing_that_a_policy_takes_out_is_stored_and_the_chain_verifies(tracing: Any, hashed: bool) -> None:
@@ -135,6 +136,7 @@ def test_the_drained_text_never_holds_the_original() -> None:
     assert b"S3CR" not in batch.data
 
 
+# PROTOCOL 3.9.2
 def test_a_mark_stands_for_each_member_and_its_pointer_is_listed() -> None:
     house = House(privacy("/goal", "/context/customer/email", "/context/customer/tags/0", "/none"))
     house.resolve(context={"customer": {"email": SECRET, "tags": [SECRET, "x"]}, "region": "eu"})
@@ -146,6 +148,7 @@ def test_a_mark_stands_for_each_member_and_its_pointer_is_listed() -> None:
     assert (started["goal"], started["redacted"]) == (MARK, ["/goal"])
 
 
+# PROTOCOL 3.9.4
 def test_the_hash_is_the_sessions_hash_of_the_originals_canonical_text() -> None:
     house = House(privacy("/goal", "/context/a", parameters={"redact_hash": True}))
     house.resolve(context={"a": {"y": 1.0, "x": SECRET}})
@@ -164,6 +167,7 @@ def test_the_hash_follows_the_sessions_algorithm() -> None:
     assert house.resolver.verify_chain(house.session_id).valid
 
 
+# PROTOCOL 3.9.5
 def test_one_policy_that_wants_no_hash_is_enough_for_none() -> None:
     atlas = privacy("/goal", parameters={"redact_hash": True})
     atlas["policies"].append(policy("stricter", "allow", parameters={"redact": ["/goal"]}))
@@ -172,6 +176,7 @@ def test_one_policy_that_wants_no_hash_is_enough_for_none() -> None:
     assert House(atlas).payloads("session.started")[0]["goal"] == MARK
 
 
+# PROTOCOL 3.9.3
 def test_what_stands_inside_a_redacted_member_goes_with_it() -> None:
     house = House(privacy("/context/a/b", "/context/a", "/context", parameters={"redact_hash": True}))
     house.resolve(context={"a": {"b": SECRET}})
@@ -240,6 +245,7 @@ def is_redacted(conditions: dict[str, Any], **facts: Any) -> bool:
     return "redacted" in house.payloads("carp.request.received")[0]
 
 
+# PROTOCOL 3.9.9
 @pytest.mark.parametrize(
     ("conditions", "facts", "redacts"),
     [
@@ -264,6 +270,7 @@ def test_a_policy_counts_unless_it_is_certain_that_it_does_not_apply(
     assert is_redacted(conditions, **facts) is redacts
 
 
+# PROTOCOL 3.9.12
 @pytest.mark.parametrize(
     ("conditions", "redacts"),
     [
@@ -283,6 +290,7 @@ def test_of_an_event_that_belongs_to_no_request_only_agent_and_time_are_told(
     assert ("redacted" in house.payloads("app.note")[0]) is redacts
 
 
+# PROTOCOL 3.9.10
 def test_an_agent_cannot_choose_its_redaction_by_the_atlases_that_it_names() -> None:
     house = House(privacy("/goal"))
     house.resolve(atlas_ids=["com.example.shop"])
@@ -316,6 +324,7 @@ def test_a_resolution_that_is_taken_again_is_redacted_as_the_policies_say_now() 
     )
 
 
+# PROTOCOL 3.9.11
 def test_a_call_is_redacted_as_its_resolution_was() -> None:
     house = House(goal="g")
     before = house.resolve().resolution_id
@@ -331,6 +340,7 @@ def test_a_call_is_redacted_as_its_resolution_was() -> None:
     ]
 
 
+# PROTOCOL 3.9.13
 @pytest.mark.parametrize("hashed", [False, True])
 def test_a_sessions_redacted_goal_is_kept_nowhere_and_stays_redacted(hashed: bool) -> None:
     house = House(privacy("/goal", parameters={"redact_hash": hashed}))
@@ -389,6 +399,7 @@ def test_errors_outside_any_session_are_redacted_for_whatever_agent() -> None:
     assert [one["message"] == MARK for one in errors] == [True, False]
 
 
+# PROTOCOL 3.9.14
 def test_an_approvals_words_stay_with_its_caller() -> None:
     house = House(privacy("/approver", "/reason"))
     asked = house.execute("order.refund").error["details"]["approval_id"]
@@ -405,6 +416,7 @@ def test_an_approvals_words_stay_with_its_caller() -> None:
 # A host's own events
 
 
+# PROTOCOL 3.9.7
 def test_a_host_cannot_list_redactions_of_its_own_beside_those_of_a_policy() -> None:
     house = House(privacy("/text"))
     with pytest.raises(InvalidInput) as caught:
@@ -455,6 +467,7 @@ def test_any_payload_is_redacted_as_the_reference_does_it(
 # At load
 
 
+# PROTOCOL 3.9.8
 @pytest.mark.parametrize(
     "pointer", ["", *(f"/{name}" for name in sorted(UNREDACTABLE)), "/action_id/x", "/redacted/0"]
 )
@@ -465,6 +478,7 @@ def test_what_verification_and_replay_need_is_refused_at_load(pointer: str) -> N
     assert (finding["code"], finding["pointer"]) == ("unredactable", "/policies/0/parameters/redact/1")
 
 
+# PROTOCOL 0.3.15
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -509,6 +523,7 @@ def test_paths_are_read_as_rfc_6901_says() -> None:
     assert path_of("/a~1b/m~0n/~01//0") == ("a/b", "m~n", "~1", "", "0")
 
 
+# PROTOCOL 0.3.16
 def test_a_resolve_with_the_longest_context_verifies() -> None:
     house = House(goal="g")
     house.resolve("\x01" * 10_000, context={"a": "x" * 939_000})

@@ -194,6 +194,7 @@ def test_a_torn_last_line_is_a_bad_field(cut: int) -> None:
     assert_refused(verify_bytes(data[:-cut]), "bad_field", 3)
 
 
+# PROTOCOL 0.3.17
 def test_an_endless_line_is_never_held_as_a_whole() -> None:
     class Endless(io.RawIOBase):
         def readable(self) -> bool:
@@ -402,6 +403,7 @@ def test_any_bytes_give_a_verdict(data: st.DataObject) -> None:
     assert result.valid == (result.error is None) == (result.error_at is None)
 
 
+# PROTOCOL 3.4.9
 def test_a_whole_chain_is_valid_and_gives_its_head() -> None:
     events = chain()
     result = verify_events(events)

@@ -190,6 +190,7 @@ FOREIGN = {
 }
 
 
+# PROTOCOL 3.4.8
 @pytest.mark.parametrize("asked", ["by name", "auto"])
 @pytest.mark.parametrize("profile", FOREIGN)
 def test_a_verifier_holds_one_line_at_a_time(profile: str, asked: str) -> None:
