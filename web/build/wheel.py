@@ -11,7 +11,7 @@ from settings import DIST, ROOT
 
 PIP_INSTALL = [sys.executable, *"-m pip install --quiet --no-deps --no-index --force-reinstall".split()]
 INPUTS = ("cra_wasm", "pyproject.toml", "LICENSE", "web/build/lean_wheel.py")
-SIZE_LIMIT_BYTES = 240_000
+SIZE_LIMIT_BYTES = 320_000
 """A page downloads the wheel before its first decision; on the site, as bytecode, it is some 2 % of what a
 page downloads. Tools such as the benchmarks and the conformance runner are in it, 40 KB, so that the very
 same code measures and answers in every runtime."""
