@@ -21,13 +21,8 @@ TEXT = (ROOT / "specs" / "PROTOCOL.md").read_text(encoding="utf-8")
 RULES = RULE.findall(TEXT)
 CLAUSES = HEADING.findall(TEXT)
 AWAITED = {
-    *(f"0.3.{number}" for number in range(15, 24)),
-    *(f"1.10.{number}" for number in range(1, 10)),
-    *(f"1.11.{number}" for number in range(1, 9)),
-    *(f"1.12.{number}" for number in range(1, 7)),
-    *(f"1.13.{number}" for number in range(1, 8)),
-    *(f"2.14.{number}" for number in range(1, 4)),
-    *("3.1.25", "3.4.8", "3.4.9"),
+    *(f"0.3.{number}" for number in range(15, 18)),
+    *("3.4.8", "3.4.9"),
     *(f"3.9.{number}" for number in range(1, 15)),
     *(f"3.10.{number}" for number in range(1, 10)),
 }

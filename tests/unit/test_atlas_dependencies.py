@@ -48,6 +48,7 @@ def findings(error: CRAError) -> list[tuple[Any, ...]]:
     return [one[1:] if one[0] is None else one for one in found]
 
 
+# PROTOCOL 1.12.1, 1.12.4
 def test_an_atlas_without_what_it_needs_is_not_loaded(resolver: Resolver) -> None:
     error = refused(resolver.load_atlas, atlas("a", b="^1", c="*"))
     assert findings(error) == [
@@ -64,6 +65,13 @@ def test_an_atlas_with_another_version_than_it_needs_is_not_loaded(resolver: Res
     resolver.load_atlas(atlas("b", "1.9.0"))
     resolver.load_atlas(atlas("a", b="^1"))
     assert loaded(resolver) == {"b": "1.9.0", "a": "1.0.0"}
+
+
+# PROTOCOL 0.3.23
+def test_an_atlas_needs_at_most_100_others(resolver: Resolver) -> None:
+    for count, code in ((100, "dependency_missing"), (101, "too_long")):
+        needs = {f"b{number}": "*" for number in range(count)}
+        assert {one[1] for one in findings(refused(resolver.load_atlas, atlas("a", **needs)))} == {code}
 
 
 def test_an_atlas_does_not_need_itself(resolver: Resolver) -> None:
@@ -122,6 +130,7 @@ def test_all_or_none_is_loaded(resolver: Resolver) -> None:
     assert resolver.load_atlases([]) == []
 
 
+# PROTOCOL 1.12.5
 def test_each_atlas_stands_behind_those_that_it_needs(resolver: Resolver) -> None:
     given = [atlas("a", b="1.x", c="*"), atlas("d"), atlas("b", c=">=1"), atlas("c")]
     answer = resolver.load_atlases(given)
@@ -129,6 +138,7 @@ def test_each_atlas_stands_behind_those_that_it_needs(resolver: Resolver) -> Non
     assert list(loaded(resolver)) == ["d", "c", "b", "a"]
 
 
+# PROTOCOL 1.12.6
 def test_what_others_need_is_not_unloaded(resolver: Resolver) -> None:
     resolver.load_atlases([atlas("a"), atlas("b", a="*"), atlas("c", a="^1"), atlas("d")])
     error = refused(resolver.unload_atlas, "com.a")

@@ -83,6 +83,7 @@ READ: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
 
 
 @pytest.mark.parametrize("name", READ)
+# PROTOCOL 1.11.1, 1.11.2, 1.11.3, 1.11.4
 def test_a_dialect_is_read_with_a_warning_or_refused_by_its_name(name: str) -> None:
     theirs, ours, pointers = READ[name]
     source = manifest(**copy.deepcopy(theirs))
@@ -103,6 +104,7 @@ def test_the_id_of_the_atlas_and_of_its_packs_are_read() -> None:
     assert findings_in(source) == told
 
 
+# PROTOCOL 1.11.5
 def test_a_path_of_a_policy_file_that_is_read_anyway_is_left_out() -> None:
     files = {
         "atlas.json": manifest(policies=["policies/a.json", policy("p", "deny"), "./policies/a.json"]),
@@ -177,6 +179,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 @pytest.mark.parametrize("strict", [True, False])
+# PROTOCOL 1.11.6, 1.11.7
 def test_what_might_come_out_laxer_is_refused_by_its_name(name: str, strict: bool) -> None:
     members, pointer = REFUSED[name]
     found = findings_in(manifest(**copy.deepcopy(members)), strict=strict)
@@ -255,6 +258,7 @@ def in_dialect(draw: st.DrawFn, ours: dict[str, Any]) -> dict[str, Any]:
 
 
 @given(st.data())
+# PROTOCOL 1.11.8
 def test_a_dialect_allows_no_action_that_the_same_atlas_in_our_words_does_not(data: st.DataObject) -> None:
     ours = data.draw(atlases(SHOP))
     theirs = data.draw(st.composite(in_dialect)(ours))

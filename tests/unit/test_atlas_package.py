@@ -90,6 +90,7 @@ BAD_FILES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
 
 @pytest.mark.parametrize("name", BAD_FILES)
 @each_form
+# PROTOCOL 1.10.1, 1.10.2, 1.10.4, 1.10.5, 0.3.20
 def test_a_package_with_a_bad_file_is_refused(form: str, name: str, tmp_path: Path) -> None:
     files, expected = BAD_FILES[name]
     if name != "no manifest" and not name.startswith("a folder around"):
@@ -109,6 +110,7 @@ def test_a_package_with_a_bad_file_is_refused(form: str, name: str, tmp_path: Pa
 
 
 @each_form
+# PROTOCOL 1.10.8
 def test_a_package_of_too_many_files_is_refused(
     form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +122,7 @@ def test_a_package_of_too_many_files_is_refused(
 
 
 @each_form
+# PROTOCOL 1.10.3
 def test_hidden_files_count_too(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(package_paths, "MAX_PACKAGE_FILES", 9)
     files = {"atlas.json": manifest(), **{f".hidden{n}": "" for n in range(9)}}
@@ -139,11 +142,13 @@ def test_all_files_together_have_a_limit(form: str, tmp_path: Path, monkeypatch:
     assert code == "too_large" and size < total
 
 
+# PROTOCOL 0.3.18, 0.3.19
 def test_the_limits_are_those_of_the_protocol() -> None:
     assert (MAX_PACKAGE_BYTES, MAX_PACKAGE_FILES) == (16 * 1024 * 1024, 2_000)
 
 
 @each_form
+# PROTOCOL 1.10.9, 1.13.3, 0.3.21
 def test_all_that_is_wrong_comes_at_once_with_its_file(form: str, tmp_path: Path) -> None:
     files = {
         "atlas.json": manifest(
@@ -199,6 +204,7 @@ def test_what_an_unreadable_manifest_may_have_named_lacks_nowhere(form: str, tmp
     ]
 
 
+# PROTOCOL 0.3.22
 def test_text_that_packs_list_again_and_again_has_a_limit() -> None:
     packs = [{"pack_id": f"p{n}", "name": "P", "files": ["context/a.md"]} for n in range(168)]
     files = {"atlas.json": manifest(context_packs=packs), "context/a.md": "x" * 100_000}
@@ -212,6 +218,7 @@ linked = pytest.mark.skipif(not hasattr(os, "symlink"), reason="no links here")
 
 @linked
 @pytest.mark.parametrize("target", ["../secret.md", "context/a.md", "absent.md", ".", "..", "/"])
+# PROTOCOL 1.10.6
 def test_a_link_in_a_folder_is_refused(tmp_path: Path, target: str) -> None:
     (tmp_path / "secret.md").write_text("secret")
     root = as_folder(tmp_path / "package", {"atlas.json": manifest(), "context/a.md": "a"})

@@ -108,12 +108,14 @@ def test_an_encrypted_file_is_refused() -> None:
 
 
 @pytest.mark.parametrize("method", [1, 6, 9, 12, 14, 93, 95, 97, 98])
+# PROTOCOL 1.10.7
 def test_a_method_that_not_everyone_has_is_refused(method: int) -> None:
     data = bytearray(as_zip({**FILES, "context/a.md": "x"}))
     struct.pack_into("<H", data, data.rindex(b"PK\x01\x02") + 10, method)
     assert findings_in(bytes(data)) == [("context/a.md", "", "unsupported_compression")]
 
 
+# PROTOCOL 1.10.8
 def test_a_bomb_is_told_before_it_fills_the_memory() -> None:
     files = {**FILES, **{f"tests/{n}": b"\0" * 4_000_000 for n in range(5)}}
     data = as_zip(files)

@@ -96,6 +96,7 @@ class Shop:
         "context/" + "x" * 250 + ".md",
     ],
 )
+# PROTOCOL 1.13.2
 def test_a_path_that_a_pack_may_not_list_is_refused(path: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         load(context_packs=[{"pack_id": "p", "name": "P", "files": [path]}])
@@ -118,11 +119,13 @@ def test_a_path_that_a_pack_may_not_list_is_refused(path: str) -> None:
         ({"conditions": {"agent": "x"}}, "/conditions/agent"),
     ],
 )
+# PROTOCOL 1.13.1
 def test_a_pack_with_a_bad_field_is_refused(members: dict[str, Any], pointer: str) -> None:
     files = {"atlas.json": manifest(context_packs=[{**pack("p", "a.md"), **members}]), "context/a.md": ""}
     assert [place for _, place, _ in findings_in(as_zip(files))] == [f"/context_packs/0{pointer}"]
 
 
+# PROTOCOL 1.13.4
 def test_a_pack_of_a_json_document_has_no_files_to_read() -> None:
     packs = [pack("p", "a.md", "b.md"), pack("q", "c.md")]
     assert findings_in(manifest(context_packs=packs)) == [
@@ -142,6 +145,7 @@ def test_a_pack_that_stands_twice_and_one_that_nobody_has_are_told() -> None:
     ]
 
 
+# PROTOCOL 1.13.5
 def test_a_file_becomes_a_block_named_by_its_pack_and_its_path() -> None:
     files = {"rules/a.md": "# é", "b.txt": "b", "c.json": "{", "full.md": "x" * MAX_CONTEXT_FILE_CHARS}
     shop = Shop([pack("p.1:x#y", *files, priority=7)], files)
@@ -156,6 +160,7 @@ def test_a_file_becomes_a_block_named_by_its_pack_and_its_path() -> None:
     ]
 
 
+# PROTOCOL 1.13.7
 def test_files_stand_by_priority_then_by_atlas_blocks_before_packs_then_by_pack_and_file() -> None:
     shop = Shop(
         [pack("low", "z.md", "a.md", priority=1), pack("p", "b.md", "a.md"), pack("q", "a.md")],
@@ -187,6 +192,7 @@ def test_a_pack_with_conditions_that_fail_or_cannot_be_told_stays_out() -> None:
     assert shop.known(risk_tier="high") == ["always/a.md", "bots/a.md", "risky/a.md"]
 
 
+# PROTOCOL 1.13.6
 def test_with_capabilities_only_their_packs_come_and_those_of_none() -> None:
     shop = Shop(
         [pack("orders", "a.md"), pack("users", "a.md"), pack("both", "a.md"), pack("free", "a.md")],
@@ -219,6 +225,7 @@ SIZES = {"a.md": "x" * 40, "b.md": "x" * 20, "c.md": "x" * 8}
     ("max_tokens", "kept"),
     [(None, "abc"), (17, "abc"), (16, "ab"), (15, "ab"), (14, "a"), (10, "a"), (9, ""), (1, "")],
 )
+# PROTOCOL 2.14.2
 def test_a_budget_cuts_whole_files_the_last_first(max_tokens: int | None, kept: str) -> None:
     budget = {} if max_tokens is None else {"max_tokens": max_tokens}
     shop = Shop([pack("p", "a.md", "b.md", "c.md", **budget)], SIZES)
@@ -229,6 +236,7 @@ def test_a_budget_cuts_whole_files_the_last_first(max_tokens: int | None, kept: 
     ]
 
 
+# PROTOCOL 2.14.1, 2.14.3, 3.1.25
 def test_a_cut_is_recorded_behind_what_came_in_and_does_not_count_as_a_block() -> None:
     shop = Shop(
         [pack("p", "b.md", "a.md", max_tokens=5), pack("q", "c.md", "a.md", max_tokens=2, priority=200)],

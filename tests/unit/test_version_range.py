@@ -44,6 +44,7 @@ def test_what_is_no_full_version_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(("range_text", "version", "lies_in_it"), VECTORS["cases"])
+# PROTOCOL 1.12.2
 def test_a_range_holds_what_npm_says(range_text: str, version: str, lies_in_it: bool) -> None:
     assert satisfies(version, range_text) is lies_in_it
 
@@ -75,6 +76,7 @@ def test_a_hyphen_is_both_bounds(low: str, high: str, version: str) -> None:
 
 
 @given(COMPARATORS, RELEASES, PRERELEASES)
+# PROTOCOL 1.12.3
 def test_a_prerelease_is_let_in_only_by_a_comparator_that_names_one_of_its_numbers(
     comparator: str, release: str, prerelease: list[str]
 ) -> None:
