@@ -159,12 +159,13 @@ def test_a_session_full_of_open_requests_takes_no_more_until_one_is_decided(
 def test_making_room_keeps_a_grant_until_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(approvals_module, "APPROVALS_PER_SESSION", 2)
     book = Approvals()
-    book.keep(request("open"))
-    book.keep(request("grant", parameters_hash="g", state="granted", uses_left=1, expires_elapsed_ns=10))
+    book.keep(request("open"), 0)
+    book.keep(request("grant", parameters_hash="g", state="granted", uses_left=1, expires_elapsed_ns=10), 0)
     with pytest.raises(InvalidState):
         book.check_room("s1", 9)
     book.check_room("s1", 10)
-    assert [one.approval_id for one in book.list()] == ["open"]
+    book.keep(request("next", parameters_hash="n"), 10)
+    assert [one.approval_id for one in book.list()] == ["open", "next"]
 
 
 def test_making_room_keeps_the_newest_request_of_a_call(monkeypatch: pytest.MonkeyPatch) -> None:

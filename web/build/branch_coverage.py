@@ -49,7 +49,7 @@ def measure(arguments: Sequence[str]) -> int:
 
 def branches_of() -> dict[str, tuple[int, int]]:
     """Return how many branches of each part there are, and how many were taken."""
-    report = DATA.with_suffix(".json")
+    report = CACHE / "branches.json"
     subprocess.run([*COVERAGE, "json", f"--data-file={DATA}", "-q", "-o", str(report)], cwd=ROOT, check=True)
     found = {part: (0, 0) for part in PARTS}
     for name, file in json.loads(report.read_text())["files"].items():
