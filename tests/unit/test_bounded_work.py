@@ -38,6 +38,7 @@ def findings(**members: Any) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("source", [json.dumps, lambda atlas: atlas], ids=["text", "dict"])
 def test_a_document_has_a_largest_number_of_values(source: Any) -> None:
+    """PROTOCOL 0.3.24."""
     few = manifest(metadata={"a": [0] * (MAX_VALUES - 100)})
     load_atlas(source(few), check_schema=accept_schema)
     error = refused(source(manifest(metadata={"a": [0] * MAX_VALUES})))
@@ -100,6 +101,7 @@ def test_every_list_of_an_atlas_has_a_largest_length(pointer: str, members: dict
 
 
 def test_the_globs_in_the_conditions_of_an_atlas_have_a_largest_number() -> None:
+    """PROTOCOL 0.3.25."""
     half = {f"k{number}": "*" for number in range(MAX_CONDITION_GLOBS // 2)}
     agents = [f"agent-{number}" for number in range(MAX_CONDITION_GLOBS // 2)]
     blocks = [block("b", conditions={"context_matches": half})]
@@ -131,6 +133,7 @@ def test_no_glob_takes_more_than_linear_time(pattern: str, text: str) -> None:
 
 
 def test_the_patterns_of_an_atlas_share_one_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PROTOCOL 2.9.7."""
     monkeypatch.setattr(schema_pattern, "MAX_EFFORT", 100)
     resolver = Resolver()
 

@@ -47,6 +47,7 @@ def test_a_whole_float_is_the_integer_up_to_where_floats_are_exact() -> None:
 
 
 def test_a_context_text_longer_than_globs_are_matched_with_cannot_be_told() -> None:
+    """PROTOCOL 0.3.26, 1.7.10."""
     assert context_text("x" * 1024) == "x" * 1024
     assert context_text("x" * 1025) is None
     assert hold({"context_matches": {"region": "x*"}}, context={"region": "x" * 1024}) is True
