@@ -89,6 +89,57 @@ class StorageBackend(Protocol):
         ...
 
 
+class TimerBackend(Protocol):
+    """Timers by id (PROTOCOL 3.14). A firing gives back the text that its timer was scheduled with.
+
+    Backends differ in where the listener runs and in how late they are; none fires early, and a repeating
+    timer that missed beats fires once and keeps its rhythm. What the listener raises stops no timer.
+    """
+
+    @property
+    def name(self) -> str:
+        """Short name of the backend: `mock`, `std`, `event_loop`, `minoots`."""
+        ...
+
+    def listen(self, on_event: Callable[[str, str], None]) -> None:
+        """Have `on_event(timer_id, event)` called for each firing; it replaces the one before."""
+        ...
+
+    def schedule_once(self, timer_id: str, delay_ms: int, event: str) -> None:
+        """Fire once after 0 ms to 366 days; a timer of the same id is replaced.
+
+        Args:
+            timer_id: 1-255 characters.
+            event: at most 1,000 characters.
+
+        Raises:
+            InvalidInput: `invalid_timer_id`, `invalid_delay`, `invalid_timer_event`.
+            InvalidState: `timers_closed`.
+            BackendFailure: the platform has no such timers.
+        """
+        ...
+
+    def schedule_repeating(self, timer_id: str, interval_ms: int, event: str) -> None:
+        """Fire every 1 ms to 366 days, first after one interval; raises as `schedule_once`."""
+        ...
+
+    def cancel(self, timer_id: str) -> bool:
+        """Remove a timer; False when there is none (any more)."""
+        ...
+
+    def exists(self, timer_id: str) -> bool:
+        """Whether a timer is still to fire."""
+        ...
+
+    def time_remaining_ms(self, timer_id: str) -> int | None:
+        """Return the milliseconds until a timer is due, rounded up; None when there is none."""
+        ...
+
+    def close(self) -> None:
+        """Cancel everything and release what the platform gave. Calling it again does nothing."""
+        ...
+
+
 class Drive(Protocol):
     """Calls a function again and again in the background until it is stopped."""
 

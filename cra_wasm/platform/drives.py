@@ -1,8 +1,8 @@
-"""The background drive that fits the interpreter."""
+"""The background drive and the timers that fit the interpreter."""
 
 from __future__ import annotations
 
-from ..ports import Drive
+from ..ports import Drive, TimerBackend
 from .detect import IN_PYODIDE
 from .threads import ThreadDrive
 
@@ -14,3 +14,14 @@ def new_drive() -> Drive:
 
         return JsTimerDrive()
     return ThreadDrive()
+
+
+def new_timers() -> TimerBackend:
+    """Return a timer backend: a thread on CPython, the JS event loop in Pyodide."""
+    if IN_PYODIDE:
+        from .event_loop_timers import EventLoopTimerBackend
+
+        return EventLoopTimerBackend()
+    from .thread_timers import StdTimerBackend
+
+    return StdTimerBackend()

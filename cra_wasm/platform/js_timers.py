@@ -1,9 +1,12 @@
-"""A background drive on the JS event loop. Importable in Pyodide only."""
+"""A background drive and an alarm on the JS event loop. Importable in Pyodide only."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+from js import clearTimeout, setTimeout
+from pyodide.ffi import create_proxy
 from pyodide.ffi.wrappers import clear_interval, clear_timeout, set_interval, set_timeout
 
 
@@ -46,3 +49,34 @@ class JsTimerDrive:
         self._wake = None
         if self._step is not None:
             self._step()
+
+
+class JsAlarm:
+    """One JavaScript timer that is set again and again. Its callback is one proxy, destroyed by `close`.
+
+    `pyodide.ffi.wrappers.set_timeout` makes and destroys a proxy each time, which takes longer than the
+    timer itself. Clearing is JavaScript's own clearTimeout, so nothing keeps Node alive.
+    """
+
+    def __init__(self, ring: Callable[[], None]) -> None:
+        self._proxy = create_proxy(ring)
+        self._timer: Any = None
+        self._closed = False
+
+    def set(self, delay_ms: int) -> None:
+        """Ring after so many milliseconds, at most 2^31-1, instead of before."""
+        self.clear()
+        self._timer = setTimeout(self._proxy, delay_ms)
+
+    def clear(self) -> None:
+        """Do not ring."""
+        if self._timer is not None:
+            clearTimeout(self._timer)
+            self._timer = None
+
+    def close(self) -> None:
+        """Clear the timer and give the callback back. Again: nothing."""
+        self.clear()
+        if not self._closed:
+            self._closed = True
+            self._proxy.destroy()
