@@ -24,15 +24,16 @@ from .model.request import CARPRequest
 from .model.resolution import ExecuteResponse, Resolution
 from .model.validation import ValidateResponse
 from .platform.clock import PooledIds, SystemClock
-from .platform.drives import new_drive
+from .platform.drives import new_drive, new_timers
 from .platform.threads import new_lock
-from .ports import Clock, IdSource, StorageBackend
+from .ports import Clock, IdSource, StorageBackend, TimerBackend
 from .runtime import arguments
 from .runtime.approving import Approving
 from .runtime.durability import DURABLE_WAIT_SECONDS, Durability
 from .runtime.execution import MAX_ERROR_MESSAGE_CHARS, Execution, Running
 from .runtime.execution_checks import ExecuteRequest, ExecutionChecks
 from .runtime.executors import ExecutionFailed, Executor, new_executor, refuse_async, run, run_async
+from .runtime.heartbeat import Heartbeat
 from .runtime.loading import (
     AtlasSource,
     ReadAtlas,
@@ -48,8 +49,10 @@ from .runtime.resolving import Resolving
 from .runtime.reusing import Reusing
 from .runtime.session import Session
 from .runtime.sessions import Sessions
+from .runtime.timekeeping import ClockStats, Timekeeping
 from .runtime.validating import Validating
 from .storage.memory import MemoryStorage
+from .timing.config import HeartbeatConfig, SessionTTLConfig
 from .timing.timeline import Timeline
 from .trace.buffer import DEFAULT_CAPACITY, Batch, BufferStats, TraceRingBuffer
 from .trace.processor import ProcessorHandle, TraceProcessor
@@ -78,6 +81,7 @@ class ResolverStats:
     resolutions_remembered: int
     buffer: BufferStats | None
     pressure: float
+    clock: ClockStats
 
 
 class Resolver:
@@ -102,6 +106,12 @@ class Resolver:
             "high" or critical, "all", or "none". Behind `drain_traces` that has to be waited for, which only
             `execute_async` can.
         durable_wait_seconds: 1-300, how long it waits for the consumer's acknowledgement; then nothing runs.
+        heartbeat: record runtime.heartbeat at this interval; None for none.
+        session_ttl: end sessions that are idle or old with reason timeout; None for never. No call can act in
+            a session that is over, however late its timer is.
+        timers: what wakes the runtime for these two; its listener is the resolver from now on, and closing it
+            is the caller's. Without one, and only if one of the two is given, the resolver has its own: a
+            daemon thread on CPython, the event loop in Pyodide.
         clock, ids: for tests; see `cra_wasm.testing`.
 
     Safe to call from several threads. What goes wrong is a CRAError; a denial is a value.
@@ -124,6 +134,9 @@ class Resolver:
         hash_algorithm: str = DEFAULT_ALGORITHM,
         durable_before: Literal["high", "all", "none"] = "high",
         durable_wait_seconds: int = DURABLE_WAIT_SECONDS,
+        heartbeat: HeartbeatConfig | None = None,
+        session_ttl: SessionTTLConfig | None = None,
+        timers: TimerBackend | None = None,
         clock: Clock | None = None,
         ids: IdSource | None = None,
     ) -> None:
@@ -148,7 +161,9 @@ class Resolver:
         self._recorder = Recorder(self._tracer, Timeline(clock or SystemClock()), ids or PooledIds())
         self._ledger = Ledger()
         self._approvals = Approvals()
-        self._sessions = Sessions(self._recorder, hash_algorithm, self._forget_session)
+        self._sessions = Sessions(
+            self._recorder, lambda: self._planner, hash_algorithm, self._forget_session, session_ttl
+        )
         self._resolving = Resolving(self._recorder, self._sessions, self._ledger)
         self._reusing = Reusing(self._recorder, self._resolving)
         checks = ExecutionChecks(self._ledger, self._approvals, self._executors, self._is_loaded)
@@ -165,6 +180,7 @@ class Resolver:
         )
         self._approving = Approving(self._recorder, self._sessions, self._approvals)
         self._closed = False
+        self._timekeeping = self._keep_time(heartbeat, session_ttl, timers)
         self._processor_handle: ProcessorHandle | None = self._start_processor()
 
     # Atlases
@@ -355,7 +371,7 @@ class Resolver:
                 # Looked at here, before the checks that do the rest: a call costs 0.2 us in WebAssembly.
                 if self._closed:
                     self._check_open()
-                session = self._sessions.running(session_id)
+                session = self._sessions.settled(session_id)
                 if type(goal) is not str or not 0 < len(goal) <= MAX_GOAL_CHARS or not goal.isascii():
                     goal = arguments.check_goal(goal)
                 if type(risk_tier) is not str or risk_tier not in RISK_TIERS:
@@ -373,6 +389,7 @@ class Resolver:
                 if reuse is False:
                     return self._resolving.resolve(self._planner, session, goal, risk_tier, options)
                 arguments.check_reuse(reuse)
+                session = self._sessions.running(session_id)
                 return self._reusing.resolve(self._planner, session, goal, risk_tier, options)
             except _TOLD as error:
                 self._tell(session_id, error)
@@ -609,12 +626,14 @@ class Resolver:
     def _finish(self, running: Running, result: Json) -> ExecuteResponse:
         with self._lock:
             response = self._execution.finish(running, result)
+            self._sessions.expiry.after_call(running.session)
         self._store_late()
         return response
 
     def _fail(self, running: Running, code: str, message: str) -> ExecuteResponse:
         with self._lock:
             response = self._execution.fail(running, code, message)
+            self._sessions.expiry.after_call(running.session)
         self._store_late()
         return response
 
@@ -816,6 +835,7 @@ class Resolver:
                 resolutions_remembered=self._sessions.remembered_count,
                 buffer=self._buffer.buffer_stats() if self._buffer else None,
                 pressure=self.buffer_pressure(),
+                clock=self._timekeeping.statistics(),
             )
 
     def close(self) -> None:
@@ -826,11 +846,13 @@ class Resolver:
         with self._lock:
             if not self._closed:
                 self._closed = True
+                self._timekeeping.stop()
                 self._sessions.end_runtime_session()
                 self._sessions.tell_losses(beyond=True)
                 self._executors.clear()
         if self._buffer is not None:
             self._buffer.refuse_waiting("the resolver was closed")
+        self._timekeeping.release()
         if self._processor_handle is not None:
             self._processor_handle.shutdown()
 
@@ -852,6 +874,24 @@ class Resolver:
         if on_full == "drop":
             self._buffer.notify_room(self._tell_losses)
         return DeferredTracer(self._buffer, drops=on_full == "drop")
+
+    def _keep_time(
+        self,
+        heartbeat: HeartbeatConfig | None,
+        session_ttl: SessionTTLConfig | None,
+        timers: TimerBackend | None,
+    ) -> Timekeeping:
+        owned = timers is None and (heartbeat is not None or session_ttl is not None)
+        beats = None
+        if heartbeat is not None:
+            beats = Heartbeat(
+                self._recorder,
+                self._sessions,
+                heartbeat,
+                lambda: self._buffer.buffer_stats() if self._buffer else None,
+            )
+        backend = new_timers() if owned else timers
+        return Timekeeping(self._recorder, self._sessions, self._lock, backend, beats, owned=owned)
 
     def _start_processor(self) -> ProcessorHandle | None:
         return self._processor.start() if self._processor else None

@@ -44,6 +44,7 @@ class Resolving:
         self._timeline = recorder.timeline
         self._ids = recorder.ids
         self._sessions = sessions
+        self._expiry = sessions.expiry
         self._ledger = ledger
 
     def outcome(
@@ -83,10 +84,13 @@ class Resolving:
             InvalidInput: `not_canonical`, `invalid_context`, `invalid_payload` for what has no place in an
                 event; `too_many_actions` with too many context blocks.
             NotFound: `atlas_not_found` or `capability_not_found`.
+            InvalidState: `session_ended`: its time is over.
             BufferFull, BackendFailure: nothing was recorded, numbered or remembered. A resolver that drops
                 remembers an UnrecordedResolution instead of raising BufferFull.
         """
         wall_ns, elapsed_ns = self._timeline.read()
+        if elapsed_ns >= session.check_at_ns:
+            self._expiry.look(session, wall_ns, elapsed_ns)
         if session.planner is not planner:
             session.see_atlases(planner)
         if options is None:

@@ -12,11 +12,15 @@ from ..carp.planner import Planner
 from ..errors import InvalidInput, InvalidState, Json, NotFound
 from ..model.ids import parse_uuid
 from ..model.resolution import RESOLUTION_ID_OFFSET, ExecuteResponse, Resolution
+from ..timing.timeline import NO_STEPS
 
 RESOLUTIONS_PER_SESSION: Final = 1024
 REQUEST_IDS_PER_SESSION: Final = 8192
 IDEMPOTENCY_KEYS_PER_SESSION: Final = 1024
 REUSABLE_PER_SESSION: Final = 64
+NEVER_NS: Final = 1 << 62
+"""An elapsed time that does not come: 146 years."""
+
 _NS: Final = 1_000_000_000
 
 
@@ -85,7 +89,9 @@ class Session:
         "agent_id",
         "agent_kind",
         "calls_running",
+        "check_at_ns",
         "children",
+        "ends_ns",
         "forgotten_before_id",
         "goal",
         "goal_is_redacted",
@@ -103,7 +109,9 @@ class Session:
         "root_span_id",
         "session_id",
         "started_elapsed_ns",
+        "steps",
         "trace_id",
+        "warned_ns",
     )
 
     def __init__(
@@ -132,6 +140,14 @@ class Session:
         self.root_span_id = root_span_id
         self.started_elapsed_ns = elapsed_ns
         self.last_active_ns = elapsed_ns
+        self.ends_ns = NEVER_NS
+        """When its lifetime is over."""
+        self.check_at_ns = NEVER_NS
+        """From then on SessionExpiry is asked before each call: it may be too early, never too late."""
+        self.steps = NO_STEPS
+        """What it was told of the clocks."""
+        self.warned_ns = -1
+        """The last activity that it was warned after."""
         self.next_sequence = 1
         self.owed: list[Callable[[], object]] = []
         """Outcomes of calls that the storage refused: recorded before anything newer."""
@@ -147,6 +163,13 @@ class Session:
         self.keyed_calls: dict[str, KeyedCall] | None = None
         self.reusable: dict[bytes, Resolution] | None = None
         """The latest resolutions that may be answered again, by a digest of what was asked."""
+
+    def family(self) -> list[Session]:
+        """Return this session and all that run under it, each behind its parent."""
+        family = [self]
+        for one in family:
+            family.extend((one.children or {}).values())
+        return family
 
     def see_atlases(self, planner: Planner) -> None:
         """Ask the agent's kind anew: the atlases have changed."""

@@ -13,9 +13,11 @@ from ..hashing import DEFAULT_ALGORITHM
 from ..model.ids import parse_uuid, uuid_text
 from ..model.redaction import REDACTED
 from ..model.resolution import Resolution
+from ..timing.config import SessionTTLConfig
 from ..trace.canonical import canonical_json
 from ..trace.raw import FIRST_EVENT_OFFSET, RawEvent, as_given, own_text_weight
 from .arguments import RUNTIME_AGENT_ID
+from .expiry import SessionExpiry
 from .recorder import GAP_WEIGHT, Moment, Recorder
 from .redacting import redacted_texts, session_redaction
 from .session import RESOLUTIONS_PER_SESSION, Session
@@ -34,23 +36,31 @@ class Sessions:
     """The sessions of one resolver, which holds its lock around each method.
 
     Args:
+        planner: gives the atlases of this moment.
         hash_algorithm: the hash of sessions that ask for none, and of the runtime's own.
         forget: told the id of each session that has ended.
+        ttl: when sessions end by themselves; None for never.
     """
 
     def __init__(
         self,
         recorder: Recorder,
+        planner: Callable[[], Planner],
         hash_algorithm: str = DEFAULT_ALGORITHM,
         forget: Callable[[str], None] | None = None,
+        ttl: SessionTTLConfig | None = None,
     ) -> None:
         self._recorder = recorder
+        self._planner = planner
         self._hash_algorithm = hash_algorithm
         self._forget = forget
         self._running: dict[str, Session] = {}
         self._ended: deque[str] = deque(maxlen=ENDED_SESSIONS_KNOWN)
         self._runtime: Session | None = None
         self.remembered_count = 0
+        self.expiry = SessionExpiry(
+            recorder, self._running, lambda: self.runtime_session(beyond=True), self._end_family, ttl
+        )
 
     def __len__(self) -> int:
         return len(self._running)
@@ -70,11 +80,12 @@ class Sessions:
         """Record session.started and return the session, nested under a parent if one is named.
 
         Raises:
-            InvalidInput, NotFound, InvalidState: the parent's, as `find`.
+            InvalidInput, NotFound, InvalidState: the parent's, as `running`.
         """
         parent = None
         if parent_session_id is not None:
             parent = self.find(parent_session_id, pointer=PARENT_POINTER)
+            self.expiry.look(parent, *self._recorder.times(), pointer=PARENT_POINTER)
         session = self._new(
             agent_id, goal, planner, hash_algorithm or self._hash_algorithm, parent_session_id
         )
@@ -82,6 +93,7 @@ class Sessions:
         if parent is not None:
             parent.children = parent.children or {}
             parent.children[session.session_id] = session
+        self.expiry.started(session, parent)
         return session
 
     def _new(
@@ -138,7 +150,20 @@ class Sessions:
         )
 
     def running(self, session_id: str) -> Session:
+        """Return a session whose time is not over, settled and told of the clocks' steps.
+
+        Raises:
+            InvalidInput, NotFound, InvalidState, BackendFailure: as `settled`, and `session_ended` when its
+                time was over.
+        """
+        session = self.settled(session_id)
+        self.expiry.look(session, *self._recorder.times())
+        return session
+
+    def settled(self, session_id: str) -> Session:
         """Return a running session, once its outcomes are recorded that the storage refused before.
+
+        Whatever the time: the hot path, resolving.py, looks at that by itself.
 
         Raises:
             InvalidInput, NotFound, InvalidState: as `find`.
@@ -153,7 +178,7 @@ class Sessions:
         return session
 
     def find(self, session_id: str, *, pointer: str = SESSION_POINTER) -> Session:
-        """Return a running session as it is.
+        """Return a running session as it is, whatever the time.
 
         Raises:
             InvalidInput: `invalid_id`.
@@ -179,8 +204,10 @@ class Sessions:
                 then none has ended.
             BackendFailure: the storage's; those that were not recorded as ended run on.
         """
-        session = self.running(session_id)
-        family = _with_descendants(session)
+        return self._end_family(self.running(session_id), reason)
+
+    def _end_family(self, session: Session, reason: str) -> dict[str, Json]:
+        family = session.family()
         calls_running = sum(one.calls_running for one in family)
         if calls_running:
             raise InvalidState(
@@ -189,11 +216,12 @@ class Sessions:
                 pointer=SESSION_POINTER,
             )
         for one in reversed(family[1:]):
-            self._end(self.running(one.session_id), "cancelled")
+            self._end(self.settled(one.session_id), "cancelled")
         return self._end(session, reason)
 
     def _end(self, session: Session, reason: str) -> dict[str, Json]:
         session_id = session.session_id
+        self.expiry.tell(session)
         moment = self._recorder.now()
         payload: dict[str, Json] = {
             "action_count": session.action_count,
@@ -214,6 +242,8 @@ class Sessions:
         parent = self._running.get(session.parent_session_id or "")
         if parent is not None and parent.children is not None:
             del parent.children[session_id]
+            parent.last_active_ns = max(parent.last_active_ns, moment.elapsed_ns)
+        self.expiry.ended(session)
         if self._forget is not None:
             self._forget(session_id)
         return payload
@@ -250,13 +280,11 @@ class Sessions:
         An error that the trace has no room for, or cannot be stored, stays the caller's alone: the failure
         to record must not hide it. A resolver that drops counts it and tells of the gap.
         """
-        session = self._running.get(session_id) if isinstance(session_id, str) else None
         payload: dict[str, Json] = {"code": error.code, "message": _told(error.message)}
         if "pointer" in error.details:
             payload["pointer"] = _told(str(error.details["pointer"]))
         try:
-            if session is None:
-                session = self._runtime_session(planner)
+            session = self._to_tell(session_id)
             moment: Moment = self._recorder.now()
             # Of an error outside any session nobody knows whose words it quotes.
             agent_id = None if session is self._runtime else session.agent_id
@@ -271,13 +299,31 @@ class Sessions:
         except CRAError:
             return
 
-    def _runtime_session(self, planner: Planner) -> Session:
-        """Return the session of what belongs to no other; it starts with the first such event."""
+    def _to_tell(self, session_id: object) -> Session:
+        """Return the session if it runs, else the runtime's own; told of the clocks' steps first."""
+        times = self._recorder.times()
+        session = self._running.get(session_id) if isinstance(session_id, str) else None
+        if session is not None:
+            try:
+                self.expiry.look(session, *times)
+            except InvalidState:
+                session = None
+        if session is None:
+            self.expiry.tell_runtime(*times)
+        return session or self.runtime_session()
+
+    def runtime_session(self, *, beyond: bool = False) -> Session:
+        """Return the session of what belongs to no other; it starts with the first such event.
+
+        Args:
+            beyond: start it even when the buffer is full, for an event that has room of its own.
+        """
         if self._runtime is None:
             # Where errors are dropped, there must be a session to tell of it.
-            beyond = self._recorder.tracer.drops
+            beyond = beyond or self._recorder.tracer.drops
             goal = "events outside any session"
-            self._runtime = self._new(RUNTIME_AGENT_ID, goal, planner, self._hash_algorithm, beyond=beyond)
+            algorithm = self._hash_algorithm
+            self._runtime = self._new(RUNTIME_AGENT_ID, goal, self._planner(), algorithm, beyond=beyond)
         return self._runtime
 
     def tell_losses(self, *, beyond: bool = False) -> None:
@@ -294,20 +340,14 @@ class Sessions:
             self._recorder.record_gap(session, reserved=0 if beyond else GAP_WEIGHT, beyond=beyond)
 
     def end_runtime_session(self) -> None:
-        """Record its end, if it ever started."""
+        """Record its end, if it ever started, after the steps of the clocks that it was not told yet."""
+        self.expiry.tell_runtime(*self._recorder.times())
         if self._runtime is None:
             return
         session, self._runtime = self._runtime, None
+        session.steps = self._recorder.timeline.steps
         self._running[session.session_id] = session
-        self.end(session.session_id, "completed")
-
-
-def _with_descendants(session: Session) -> list[Session]:
-    """Return a session and all that run under it, each behind its parent."""
-    family = [session]
-    for one in family:
-        family.extend((one.children or {}).values())
-    return family
+        self._end(session, "completed")
 
 
 def _told(text: str) -> str:

@@ -75,7 +75,7 @@ class Validating:
         findings = Findings()
         wall_ns, elapsed_ns = self._recorder.times()
         moment = Moment(wall_ns, elapsed_ns, 0)
-        session = self._check_request(request, wall_ns, findings)
+        session = self._check_request(request, wall_ns, elapsed_ns, findings)
         decision: Decision | None = None
         would_execute: WouldExecute | None = None
         if request.execution is not None:
@@ -84,8 +84,11 @@ class Validating:
             decision = self._try_resolve(planner, session, request, moment, findings)
         return _answer(request.request_id, wall_ns, findings, decision, would_execute)
 
-    def _check_request(self, request: CARPRequest, wall_ns: int, findings: Findings) -> Session | None:
-        session = findings.of(lambda: self._sessions.find(request.requester.session_id))
+    def _check_request(
+        self, request: CARPRequest, wall_ns: int, elapsed_ns: int, findings: Findings
+    ) -> Session | None:
+        find, expiry = self._sessions.find, self._sessions.expiry
+        session = findings.of(lambda: expiry.refuse_over(find(request.requester.session_id), elapsed_ns))
         findings.of(lambda: arguments.check_goal(request.task.goal))
         if session is not None:
             findings.of(lambda: check_agent(session, request))

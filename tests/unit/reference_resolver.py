@@ -41,6 +41,7 @@ class ReferenceResolver:
     def __init__(self, clock: Any, ttl_seconds: int = 3600) -> None:
         self.state = State(clock)
         self.ttl_seconds = ttl_seconds
+        self.state.start_own = lambda: self.start("cra-runtime", "events outside any session")
         self.calls = Calls(self.state)
 
     def call(self, name: str, arguments: dict[str, Any], blocks: list[int], told: str | None) -> Any:
@@ -67,12 +68,19 @@ class ReferenceResolver:
             payload["pointer"] = refused.pointer
         state = self.state
         session = state.sessions.get(session_id or "")
+        state.look()
         # What the call took before it was refused went nowhere.
-        state.blocks = state.blocks[-(2 if session is None and state.own is None else 1) :]
+        step_of_own = state.steps_told < len(state.steps)
+        starts = state.own is None and (session is None or step_of_own)
+        step = session is not None and session.steps_told < len(state.steps)
+        state.blocks = state.blocks[-(1 + starts + step_of_own + step) :]
         if session is None:
+            state.tell_own()
             if state.own is None:
                 state.own = self.start("cra-runtime", "events outside any session")
             session = state.own
+        else:
+            state.tell(session)
         state.record(session, [("error.occurred", payload)])
 
     # Atlases
@@ -110,6 +118,7 @@ class ReferenceResolver:
         wall_ns, elapsed_ns = state.look()
         session = Session(trace.id_text(base + trace.SESSION_ID), agent_id, goal, base, elapsed_ns)
         session.parent = parent
+        session.steps_told = len(state.steps)
         payload = {
             "agent_id": agent_id,
             "goal": goal,
@@ -156,6 +165,8 @@ class ReferenceResolver:
 
     def end(self, session: Session, reason: str) -> dict[str, Any]:
         _, elapsed_ns = self.state.look()
+        if session is not self.state.own:
+            self.state.tell(session)
         payload = {
             "reason": reason,
             "duration_ms": (elapsed_ns - session.started_ns) // 1_000_000,
@@ -166,6 +177,8 @@ class ReferenceResolver:
         return payload
 
     def close(self) -> None:
+        self.state.look()
+        self.state.tell_own()
         if self.state.own is not None:
             self.end(self.state.own, "completed")
 
@@ -334,6 +347,8 @@ class ReferenceResolver:
         }
         world = copy.deepcopy(self)
         world.state.blocks = [1 << 100, 2 << 100]
+        for one in (world.state, *world.state.sessions.values()):
+            one.steps_told = len(world.state.steps)
         world.state.executors = dict.fromkeys(self.state.executors, would_run)
         executes = "execution" in request
         try:
@@ -386,12 +401,13 @@ class ReferenceResolver:
         self, approval_id: str, approver: str, expires_in_seconds: int | None, uses: int | None
     ) -> dict[str, Any]:
         approval, told = self.pending(approval_id, approver)
+        session = self.state.running(approval.session_id)
         wall_ns, elapsed_ns = self.state.look()
         lasts_ns = (expires_in_seconds or approval.default_expiry_seconds) * 10**9
         uses = uses or approval.default_uses
         expires_at = trace.time_text(wall_ns + lasts_ns)
         told = {**told, "expires_at": expires_at, "uses": uses}
-        self.state.record(self.state.sessions[approval.session_id], [("approval.granted", told)])
+        self.state.record(session, [("approval.granted", told)])
         approval.state, approval.approver, approval.reason = "granted", approver, ""
         approval.uses_left, approval.expires_at = uses, expires_at
         approval.expires_ns = elapsed_ns + lasts_ns
@@ -399,7 +415,7 @@ class ReferenceResolver:
 
     def refuse_approval(self, approval_id: str, approver: str) -> dict[str, Any]:
         approval, told = self.pending(approval_id, approver)
-        self.state.record(self.state.sessions[approval.session_id], [("approval.refused", told)])
+        self.state.record(self.state.running(approval.session_id), [("approval.refused", told)])
         approval.state, approval.approver, approval.reason = "refused", approver, ""
         return approval.to_dict()
 

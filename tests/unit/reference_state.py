@@ -36,6 +36,7 @@ class Session:
     trace_id: int
     started_ns: int
     root_span: int = 0
+    steps_told: int = 0
     action_count: int = 0
     goal_is_redacted: bool = False
     parent: str | None = None
@@ -85,7 +86,9 @@ class State:
 
     def __init__(self, clock: Any) -> None:
         self.clock = clock
-        self.seen = clock.wall_ns(), clock.monotonic_ns()
+        self.seen = self.agreed = clock.wall_ns(), clock.monotonic_ns()
+        self.steps: list[tuple[int, int]] = []
+        self.steps_told = 0
         self.elapsed_ns = 0
         self.blocks: list[int] = []
         self.told: str | None = None
@@ -97,6 +100,7 @@ class State:
         self.sessions: dict[str, Session] = {}
         self.ended: set[str] = set()
         self.own: Session | None = None
+        self.start_own: Callable[[], Session] | None = None
         self.taken = Taken()
         self.approvals: list[Approval] = []
         self.executors: dict[str, Callable[..., Any]] = {}
@@ -106,7 +110,38 @@ class State:
         now = self.clock.wall_ns(), self.clock.monotonic_ns()
         self.elapsed_ns += max(now[0] - self.seen[0], now[1] - self.seen[1])
         self.seen = now
+        wall, monotonic = now[0] - self.agreed[0], now[1] - self.agreed[1]
+        if abs(wall - monotonic) >= 10**9:
+            self.steps.append((wall, monotonic))
+            self.agreed = now
         return now[0], self.elapsed_ns
+
+    def tell_own(self) -> None:
+        """Tell the runtime's own session of the steps that it does not know (3.14)."""
+        if self.steps_told < len(self.steps):
+            if self.own is None:
+                assert self.start_own is not None
+                self.own = self.start_own()
+            self.record_steps(self.own, self.steps_told)
+            self.steps_told = len(self.steps)
+
+    def tell(self, session: Session) -> None:
+        """Tell a session of the steps since it last did something, after the runtime's own."""
+        if session.steps_told < len(self.steps):
+            self.tell_own()
+            self.record_steps(session, session.steps_told)
+            session.steps_told = len(self.steps)
+
+    def record_steps(self, session: Session, told: int) -> None:
+        wall, monotonic = (sum(one[hand] for one in self.steps[told:]) for hand in (0, 1))
+        payload = {
+            "wall_ms": int(wall / 10**6),
+            "monotonic_ms": int(monotonic / 10**6),
+            "gap_ms": int((wall - monotonic) / 10**6),
+            "steps": len(self.steps) - told,
+            "suspensions": 0,
+        }
+        self.record(session, [("clock.step", payload)], session.trace_id)
 
     def record(self, session: Session, texts: Texts, trace_id: int | None = None) -> None:
         """Record events under the session's root span; those of no request are redacted."""
@@ -120,6 +155,8 @@ class State:
 
     def running(self, session_id: str, pointer: str = "/requester/session_id") -> Session:
         if session_id in self.sessions:
+            self.look()
+            self.tell(self.sessions[session_id])
             return self.sessions[session_id]
         self.check_id(session_id, pointer)
         ended = session_id in self.ended
