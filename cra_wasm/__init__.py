@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .async_runtime import AsyncRuntime as AsyncRuntime
     from .errors import BackendFailure as BackendFailure
     from .errors import BufferFull as BufferFull
     from .errors import CRAError as CRAError
@@ -28,13 +29,20 @@ if TYPE_CHECKING:
     from .model.resolution import ExecuteResponse as ExecuteResponse
     from .model.resolution import Resolution as Resolution
     from .model.validation import ValidateResponse as ValidateResponse
+    from .platform.event_loop_timers import EventLoopTimerBackend as EventLoopTimerBackend
+    from .platform.thread_timers import StdTimerBackend as StdTimerBackend
     from .ports import StorageBackend as StorageBackend
+    from .ports import TimerBackend as TimerBackend
     from .replay.replay import replay_trace as replay_trace
     from .resolver import Resolver as Resolver
     from .storage.jsonl import JsonlStorage as JsonlStorage
     from .storage.memory import MemoryStorage as MemoryStorage
     from .storage.null import NullStorage as NullStorage
     from .storage.sqlite import SqliteStorage as SqliteStorage
+    from .testing import MockTimerBackend as MockTimerBackend
+    from .timing.config import HeartbeatConfig as HeartbeatConfig
+    from .timing.config import SessionTTLConfig as SessionTTLConfig
+    from .timing.manager import TimerManager as TimerManager
     from .trace.buffer import TraceRingBuffer as TraceRingBuffer
     from .trace.diff import diff_traces as diff_traces
     from .trace.golden import compare_golden as compare_golden
@@ -47,23 +55,31 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "AsyncRuntime": "async_runtime",
     "Atlas": "model.atlas",
     "BackendFailure": "errors",
     "BufferFull": "errors",
     "CARPRequest": "model.request",
     "CRAError": "errors",
+    "EventLoopTimerBackend": "platform.event_loop_timers",
     "ExecuteResponse": "model.resolution",
+    "HeartbeatConfig": "timing.config",
     "InvalidInput": "errors",
     "InvalidState": "errors",
     "JsonlStorage": "storage.jsonl",
     "MemoryStorage": "storage.memory",
+    "MockTimerBackend": "testing",
     "NotFound": "errors",
     "NullStorage": "storage.null",
     "RawEvent": "trace.raw",
     "Resolution": "model.resolution",
     "Resolver": "resolver",
+    "SessionTTLConfig": "timing.config",
     "SqliteStorage": "storage.sqlite",
+    "StdTimerBackend": "platform.thread_timers",
     "StorageBackend": "ports",
+    "TimerBackend": "ports",
+    "TimerManager": "timing.manager",
     "TraceEvent": "model.event",
     "TraceProcessor": "trace.processor",
     "TraceRingBuffer": "trace.buffer",

@@ -547,15 +547,34 @@ class Resolver:
                 was approved by, or its store refused it. Nothing ran; limits and grants were taken.
             CRAError: as `execute`.
         """
+        begun = self.begin_execute(
+            session_id, resolution_id, action_id, parameters, idempotency_key=idempotency_key
+        )
+        return begun if isinstance(begun, ExecuteResponse) else await self.run_begun(begun)
+
+    def begin_execute(
+        self,
+        session_id: str,
+        resolution_id: str,
+        action_id: str,
+        parameters: dict[str, Json],
+        *,
+        idempotency_key: str | None = None,
+    ) -> ExecuteResponse | Running:
+        """Do the first half of `execute_async`, which waits for nothing; raises as it does.
+
+        A Running is recorded as approved: whoever gets one awaits `run_begun` at once.
+        """
         request = ExecuteRequest(
             resolution_id=resolution_id,
             action_id=action_id,
             parameters=parameters,
             idempotency_key=idempotency_key,
         )
-        begun = self._begin(session_id, request, may_wait=True)
-        if isinstance(begun, ExecuteResponse):
-            return begun
+        return self._begin(session_id, request, may_wait=True)
+
+    async def run_begun(self, begun: Running) -> ExecuteResponse:
+        """Do the second half of `execute_async`."""
         await self._make_durable_async(begun)
         try:
             result = await run_async(begun.executor, begun.parameters(), begun.names(), begun.timeout_seconds)
@@ -818,6 +837,19 @@ class Resolver:
         if session_ids is not None:
             arguments.check_session_ids(session_ids)
         return self._own_buffer().refuse_waiting(reason[:MAX_ERROR_MESSAGE_CHARS], session_ids)
+
+    def on_room(self, wake: Callable[[], None]) -> None:
+        """Have `wake` called after each acknowledgement, on the thread that made it; it must return at once.
+
+        Raises:
+            InvalidState: `not_deferred`.
+        """
+        self._deferred_buffer().notify_room(wake)
+
+    @property
+    def processor(self) -> ProcessorHandle | None:
+        """The background that stores deferred events; None where there is none."""
+        return self._processor_handle
 
     def buffer_pressure(self) -> float:
         """Return how full the buffer is, 0.0 to 1.0; 0.0 in immediate mode."""

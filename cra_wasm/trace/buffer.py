@@ -138,7 +138,7 @@ class TraceRingBuffer:
         self._waiting: list[_Waiting] = []
         self._wake_weight = min(WAKE_WEIGHT, capacity // 2)
         self._wake_at_weight = self._wake_weight
-        self._on_room: Callable[[], None] = _do_nothing
+        self._on_room: list[Callable[[], None]] = []
 
     def check_room(self, weight: int, events: int) -> None:
         """Refuse a call whose events would not fit.
@@ -215,8 +215,8 @@ class TraceRingBuffer:
             self._dropped += events
 
     def notify_room(self, on_room: Callable[[], None]) -> None:
-        """Have `on_room` called after each acknowledgement, outside the buffer's lock."""
-        self._on_room = on_room
+        """Have `on_room` called after each acknowledgement, after others that asked, outside the lock."""
+        self._on_room.append(on_room)
 
     def claim(
         self,
@@ -288,7 +288,8 @@ class TraceRingBuffer:
                 self._waiting = [one for one in self._waiting if one.events > stored]
         for one in told:
             one.tell(None)
-        self._on_room()
+        for on_room in self._on_room:
+            on_room()
         return True
 
     def _stored_without_gap(self) -> int:

@@ -25,6 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "timing": {"model", "ports", "errors"},
     "runtime": {"atlas", "carp", "trace", "timing", "storage", *LEAVES},
     "resolver": {"runtime", "atlas", "carp", "trace", "timing", "storage", *LEAVES},
+    "async_runtime": {"resolver", "trace", "storage", "model", "ports", "errors", "platform"},
     # The mock of the timers keeps the table that the real ones keep.
     "testing": {"storage", "model", "ports", "errors", "platform"},
     # The runtime once more, on the clock and under the names of a trace; nothing but a command is above it.
