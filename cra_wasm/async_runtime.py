@@ -6,7 +6,7 @@ the storage.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, cast
@@ -146,9 +146,7 @@ class AsyncRuntime:
         """Verify a session's stored events, after a flush."""
         return await run_blocking(lambda: self.resolver.verify_chain(session_id))
 
-    def events(
-        self, session_id: str | None = None, *, event_type: str | None = None
-    ) -> AsyncIterator[TraceEvent]:
+    def events(self, session_id: str | None = None, *, event_type: str | None = None) -> Stream[TraceEvent]:
         """Iterate over events as they are stored, from now on, of one session or type or of all.
 
         At most 10,000 wait for a slow reader; then the iterator raises InvalidState `events_missed` with

@@ -1,19 +1,19 @@
 """What JavaScript sees: `pyodide.pyimport("cra_wasm.bridge")`.
 
 Strings in, the bytes of an atlas too, and JSON text out; an error is `{"error": {code, message, details}}` in
-the same place, never an exception. The module owns one `Resolver(tracing="deferred")`; `attach` replaces it.
-No proxy of a Python object crosses the border.
+the same place, never an exception. The module owns one `Resolver(tracing="deferred")`, which the first call
+makes; `configure` makes it with timers, `attach` replaces it. No proxy of a Python object crosses the border.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import wraps
-from typing import Any, Final, ParamSpec
+from typing import Any, Final, ParamSpec, TypeVar
 
 from . import __version__
-from .errors import CRAError, InvalidInput, Json
+from .errors import CRAError, InvalidInput, InvalidState, Json
 from .model.atlas import Atlas
 from .model.ids import uuid_text
 from .model.limits import MAX_PACKAGE_BYTES
@@ -21,9 +21,11 @@ from .model.parse import parse_json
 from .model.resolution import compact_json
 from .platform.javascript import array_of, bytes_of, call_function, object_of, object_with_bytes, promise
 from .resolver import Resolver
+from .timing.config import HeartbeatConfig, SessionTTLConfig
 from .trace.buffer import Batch
 
 _Arguments = ParamSpec("_Arguments")
+_Config = TypeVar("_Config", HeartbeatConfig, SessionTTLConfig)
 
 _resolver: Final[list[Resolver]] = []
 _listeners: Final[list[Any]] = []
@@ -51,6 +53,25 @@ def _runtime() -> Resolver:
         _resolver.append(Resolver(tracing="deferred"))
         _listen(_resolver[0])
     return _resolver[0]
+
+
+def _timing(given: dict[str, Json], name: str, kind: type[_Config], code: str) -> _Config | None:
+    """Read one of `configure`'s members; null and absent switch it off."""
+    members = given.get(name)
+    if members is None:
+        return None
+    if not isinstance(members, dict):
+        raise InvalidInput(code, "give a JSON object or null", pointer=f"/{name}")
+    known = {one.name for one in fields(kind)}
+    for member in members:
+        if member not in known:
+            raise InvalidInput(code, f"there is no member `{member}`", pointer=f"/{name}/{member}")
+    try:
+        return kind(**members)
+    except InvalidInput as error:
+        raise InvalidInput(
+            code, error.message, pointer=f"/{name}" + error.details.get("pointer", "")
+        ) from None
 
 
 def _error_json(error: CRAError) -> str:
@@ -101,6 +122,23 @@ def _summary(atlas: Atlas) -> dict[str, Json]:
         "capabilities": len(atlas.capabilities),
         "warnings": _runtime().atlas_warnings(atlas.atlas_id),
     }
+
+
+@_answers_in_json
+def configure(options_json: str) -> Json:
+    """Make the runtime with timers, before any other call; returns {"heartbeat", "session_ttl"}.
+
+    `options_json`: {"heartbeat"?: {"interval_seconds"?}, "session_ttl"?: {"idle_timeout_seconds"?,
+    "max_lifetime_seconds"?, "idle_warning_seconds"?}}. Without this call there are none.
+    """
+    given = _arguments(options_json, (), ("heartbeat", "session_ttl"))
+    heartbeat = _timing(given, "heartbeat", HeartbeatConfig, "invalid_heartbeat")
+    session_ttl = _timing(given, "session_ttl", SessionTTLConfig, "invalid_session_ttl")
+    if _resolver:
+        raise InvalidState("runtime_started", "configure it before any other call, or close it first")
+    _resolver.append(Resolver(tracing="deferred", heartbeat=heartbeat, session_ttl=session_ttl))
+    _listen(_resolver[0])
+    return {"heartbeat": heartbeat and asdict(heartbeat), "session_ttl": session_ttl and asdict(session_ttl)}
 
 
 @_answers_in_json
@@ -289,7 +327,7 @@ def emit(session_id: str, event_type: str, payload_json: str) -> Json:
 @_answers_in_json
 def statistics() -> Json:
     """Return the runtime's state: {"version", "sessions_active", "resolutions_remembered", "atlases",
-    "tracing", "pressure", "buffer": the members of `BufferStats`}.
+    "tracing", "pressure", "buffer": the members of `BufferStats`, "clock": those of `ClockStats`}.
     """
     stats = asdict(_runtime().statistics())
     return {"version": __version__, **stats, "atlases": list(stats["atlases"])}

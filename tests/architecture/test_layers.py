@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     # The runtime once more, on the clock and under the names of a trace; nothing but a command is above it.
     "replay": {"resolver", "runtime", "carp", "trace", "storage", "testing", *LEAVES},
     "serve": {"errors"},
-    "bridge": {"resolver", "trace", "model", "errors", "platform", "__init__"},
+    "bridge": {"resolver", "timing", "trace", "model", "errors", "platform", "__init__"},
     "bench": {
         *(
             "bridge",

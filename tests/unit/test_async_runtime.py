@@ -276,7 +276,7 @@ def test_events_come_in_order_as_they_are_stored_and_end_with_the_runtime() -> N
 
 def test_a_reader_may_stop_and_is_forgotten() -> None:
     async def work(runtime: AsyncRuntime) -> None:
-        async with aclosing(runtime.events(event_type="session.started")) as events:  # type: ignore[type-var]
+        async with aclosing(runtime.events(event_type="session.started")) as events:
             await runtime.create_session("agent", "work")
             await runtime.flush_traces()
             event = await anext(events)

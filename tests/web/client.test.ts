@@ -145,6 +145,19 @@ test("a request to validate crosses as it is, object or text, and a nested sessi
   });
 });
 
+test("timers are configured before anything else, in the units of the bridge", async () => {
+  await withCra({}, async (cra) => {
+    assert.deepEqual((await cra.statistics()).resolver["configured"], {});
+  });
+  const sessionTtl = { idleTimeoutSeconds: 60, maxLifetimeSeconds: null };
+  await withCra({ heartbeat: {}, sessionTtl }, async (cra) => {
+    assert.deepEqual((await cra.statistics()).resolver["configured"], {
+      heartbeat: {},
+      session_ttl: { idle_timeout_seconds: 60, max_lifetime_seconds: null },
+    });
+  });
+});
+
 test("what was emitted is flushed, read back, verified and exported as one chain", async () => {
   await withCra({}, async (cra) => {
     const sessionId = await cra.createSession({ agentId: "a", goal: "g" });

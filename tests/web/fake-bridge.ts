@@ -29,6 +29,14 @@ export class FakeBridge implements Bridge {
   /** What was loaded by the side of cra-wasm. */
   readonly packages: string[] = [];
 
+  /** What it was configured with; null before. */
+  configured: unknown = null;
+
+  configure(text: string): string {
+    this.configured = JSON.parse(text);
+    return text;
+  }
+
   load_atlas(source: string | Uint8Array, optionsJson: string): string {
     if (typeof source !== "string") {
       const told = { pointer: optionsJson, code: "bytes", message: `${source.length} of ${source.buffer.byteLength}` };
@@ -122,7 +130,7 @@ export class FakeBridge implements Bridge {
 
   statistics(): string {
     const buffer = { pending: this.#pending.length, in_flight: this.#inFlight.length };
-    return JSON.stringify({ version: "fake", sessions_active: this.#sequences.size, buffer });
+    return JSON.stringify({ version: "fake", sessions_active: this.#sequences.size, buffer, configured: this.configured });
   }
 
   register_executor(actionId: string, executor: BridgeExecutor): string {

@@ -52,7 +52,27 @@ export interface TraceOptions {
   readonly onTraceProblem?: (problem: TraceProblem) => void;
 }
 
+/** How often runtime.heartbeat is recorded. */
+export interface HeartbeatOptions {
+  /** 1 to 2,592,000; default 30. */
+  readonly intervalSeconds?: number;
+}
+
+/** When sessions end by themselves, with reason "timeout". Each is 1 to 2,592,000 seconds, or null for never. */
+export interface SessionTtlOptions {
+  /** From a session's last event to its end; default 1,800. A running executor is no idleness. */
+  readonly idleTimeoutSeconds?: number | null;
+  /** From a session's start to its end, whatever it does; default 86,400. */
+  readonly maxLifetimeSeconds?: number | null;
+  /** From a session's last event to a session.idle event, less than the idle timeout; default none. */
+  readonly idleWarningSeconds?: number | null;
+}
+
 export interface CraOptions extends TraceOptions {
+  /** Absent: no heartbeats. The timers run in the resolver's worker, which a hidden tab does not slow down. */
+  readonly heartbeat?: HeartbeatOptions;
+  /** Absent: sessions end only when they are ended. */
+  readonly sessionTtl?: SessionTtlOptions;
   /** The hash of sessions that ask for none; default "sha256". With "blake3" the site must have that package. */
   readonly hashAlgorithm?: HashAlgorithm;
   /** Called at the start (`done` steps before it) and at the end (`done` equals `total`) of each boot step. */

@@ -13,6 +13,8 @@ type JsonFunctions = { readonly [K in BridgeFunction]: (...args: readonly string
 /** The module's functions. Strings in, JSON text out. */
 export interface Bridge extends JsonFunctions {
   load_atlas(source: string | Uint8Array, optionsJson: string): string;
+  /** Make the runtime with timers, before any other call. */
+  configure(optionsJson: string): string;
   register_executor(actionId: string, executor: BridgeExecutor): string;
   unregister_executor(actionId: string): string;
   pending_events(): number;
@@ -35,6 +37,7 @@ type BridgeName = Exclude<keyof Bridge, "destroy">;
 
 /** All of them: a name that is missing here, or too many, does not compile. */
 const NAMES: Readonly<Record<BridgeName, true>> = {
+  configure: true,
   load_atlas: true,
   get_atlas: true,
   unload_atlas: true,

@@ -104,7 +104,7 @@ class CraClient implements Cra {
     const client = new CraClient(worker, control.port1, traces, options);
     try {
       const pyodideUrl = new URL("pyodide/", site).href;
-      await client.#resolver.call("boot", { pyodideUrl }, deadlines.bootMs);
+      await client.#resolver.call("boot", { pyodideUrl, timing_json: timingOf(options) }, deadlines.bootMs);
       await client.#loadHash(client.#hashAlgorithm);
     } catch (cause) {
       await client.#release();
@@ -302,6 +302,18 @@ class CraClient implements Cra {
       throw CraError.from(cause, "executor_failed");
     }
   }
+}
+
+/** JSON text of the timers that were asked for, as the bridge's `configure` reads it. */
+function timingOf({ heartbeat, sessionTtl }: CraOptions): string {
+  return present({
+    heartbeat: heartbeat && { interval_seconds: heartbeat.intervalSeconds },
+    session_ttl: sessionTtl && {
+      idle_timeout_seconds: sessionTtl.idleTimeoutSeconds,
+      max_lifetime_seconds: sessionTtl.maxLifetimeSeconds,
+      idle_warning_seconds: sessionTtl.idleWarningSeconds,
+    },
+  });
 }
 
 function textOf(value: string | JsonObject): string {

@@ -250,6 +250,31 @@ export interface TraceStatistics {
 }
 
 /** The resolver's own figures; more fields may be present. `atlases` are the ids of the loaded ones. */
+/** How time went for the resolver: what to look at when a tab wakes up (PROTOCOL 3.14). */
+export interface ClockStatistics {
+  readonly uptime_ms: number;
+  /** Steps of the wall clock by more than a second, and suspensions: frozen tabs, sleeping machines. */
+  readonly steps: number;
+  readonly suspensions: number;
+  /** Their sum: what the clocks jumped, and what the runtime slept through. */
+  readonly gap_ms: number;
+  readonly sessions_timed_out: number;
+  readonly heartbeats: number;
+  readonly heartbeats_missed: number;
+  /** Null where nothing runs by itself. */
+  readonly timers: {
+    readonly backend: string;
+    readonly named: number;
+    readonly tracked: number;
+    /** Until the next deadline; 0 when one is overdue, null when nothing waits. */
+    readonly next_due_ms: number | null;
+    readonly fired: number;
+    readonly failures: number;
+    readonly last_failure: string | null;
+    readonly suspensions: number;
+  } | null;
+}
+
 export interface ResolverStatistics {
   readonly version: string;
   readonly sessions_active: number;
@@ -271,6 +296,7 @@ export interface ResolverStatistics {
     readonly refused: number;
     readonly dropped: number;
   };
+  readonly clock: ClockStatistics;
   readonly [key: string]: unknown;
 }
 

@@ -103,8 +103,8 @@ export type BridgeFunction =
 
 /** What the resolver's worker answers to the page. */
 export interface ResolverMethods {
-  /** Load Pyodide from `pyodideUrl` and import the bridge; progress comes as notes. */
-  boot: { params: { readonly pyodideUrl: string }; result: null };
+  /** Load Pyodide from `pyodideUrl`, import the bridge and configure its timers; progress comes as notes. */
+  boot: { params: { readonly pyodideUrl: string; readonly timing_json: string }; result: null };
   /** Load the package that Python needs for a hash, if it needs one. Rejects with `hash_unavailable`. */
   load_hash: { params: { readonly algorithm: HashAlgorithm }; result: null };
   /** JSON text, or the bytes of a JSON document or of a package's zip. */

@@ -32,7 +32,7 @@ export class ResolverHost {
     this.#page = new Channel<PageMethods, ResolverMethods, None, ResolverNotes>(control, {
       peer: "page",
       handlers: {
-        boot: ({ pyodideUrl }) => this.#boot(pyodideUrl),
+        boot: ({ pyodideUrl, timing_json }) => this.#boot(pyodideUrl, timing_json),
         load_hash: ({ algorithm }) => this.#loadHash(algorithm),
         load_atlas: ({ source, options_json }) => this.#running().bridge.load_atlas(source, options_json),
         bridge: (call) => this.#call(call),
@@ -44,7 +44,7 @@ export class ResolverHost {
     });
   }
 
-  async #boot(pyodideUrl: string): Promise<null> {
+  async #boot(pyodideUrl: string, timingJson: string): Promise<null> {
     try {
       this.#loaded = await this.#loadBridge(pyodideUrl, (step) => {
         this.#page.note("progress", step);
@@ -52,6 +52,7 @@ export class ResolverHost {
     } catch (cause) {
       throw CraError.from(cause, "boot_failed");
     }
+    parseAnswer(this.#loaded.bridge.configure(timingJson));
     this.#source = new TraceSource(this.#tracesPort, this.#loaded.bridge);
     return null;
   }
