@@ -136,7 +136,10 @@ class TimerBackend(Protocol):
         ...
 
     def close(self) -> None:
-        """Cancel everything and release what the platform gave. Calling it again does nothing."""
+        """Forget all timers and release what the platform gave. Calling it again does nothing.
+
+        A backend whose timers outlive the process leaves them where they are.
+        """
         ...
 
 
