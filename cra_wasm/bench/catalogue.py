@@ -11,6 +11,7 @@ from . import (
     scenarios_hash,
     scenarios_resolve,
     scenarios_steps,
+    scenarios_timers,
     scenarios_trace,
 )
 from .scenario import Scenario
@@ -19,6 +20,7 @@ FAMILIES: Final[dict[str, tuple[Scenario, ...]]] = {
     "resolve": scenarios_resolve.SCENARIOS,
     "steps": scenarios_steps.SCENARIOS,
     "trace": scenarios_trace.SCENARIOS,
+    "timers": scenarios_timers.SCENARIOS,
     "hash": scenarios_hash.SCENARIOS,
     "endurance": scenarios_endurance.SCENARIOS,
 }

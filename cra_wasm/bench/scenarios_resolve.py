@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import count as counting
+from typing import Any
 
 from ..errors import Json
 from ..resolver import Resolver
@@ -19,10 +20,11 @@ _KEPT_EVENTS = 20_000
 _CALLS_AFTER_DRAIN = 20
 
 
-def _resolve(
-    bench: Bench, *, actions: int, policies: int, max_size: int, batches: int
+def resolving(
+    bench: Bench, *, actions: int, policies: int, max_size: int, batches: int, **options: Any
 ) -> Callable[[], Figures]:
-    subject = Subject(bench, new_atlas(actions, policies))
+    """Return the function that measures resolve in an atlas of that size; `options` are Resolver's."""
+    subject = Subject(bench, new_atlas(actions, policies), **options)
     call = partial(subject.resolver.resolve, subject.session_id, GOAL)
 
     def settle() -> None:
@@ -113,7 +115,7 @@ SCENARIOS = (
         title="resolve, deferred, 5 actions",
         claim="5 actions, 5 policies of 5 types, the same goal each time; 7 events; one raw record is kept",
         metrics=(Metric(name="p50", unit="us", budget=10), Metric(name="p99", unit="us", budget=40)),
-        prepare=partial(_resolve, actions=5, policies=5, max_size=1_000, batches=100),
+        prepare=partial(resolving, actions=5, policies=5, max_size=1_000, batches=100),
     ),
     Scenario(
         name="resolve_500",
@@ -121,7 +123,7 @@ SCENARIOS = (
         claim="500 actions, 100 policies of 5 types, the same goal each time; 502 events in one raw record",
         metrics=(Metric(name="p50", unit="us"), Metric(name="p99", unit="us")),
         ratio=Ratio(to="resolve_5", budget=1.2),
-        prepare=partial(_resolve, actions=500, policies=100, max_size=50, batches=30),
+        prepare=partial(resolving, actions=500, policies=100, max_size=50, batches=30),
     ),
     Scenario(
         name="resolve_context_200",

@@ -48,3 +48,8 @@ async def first_told(begin: Callable[[Callable[[_Told], None]], None], timeout_s
     begin(tell)
     result: _Told = await with_timeout(told, timeout_seconds)
     return result
+
+
+def new_future() -> asyncio.Future[None]:
+    """Return something of the running loop to wait for."""
+    return asyncio.get_running_loop().create_future()

@@ -39,6 +39,7 @@ ALLOWED: dict[str, set[str]] = {
             "resolver",
             "runtime",
             "trace",
+            "timing",
             "storage",
             "hashing",
             "model",

@@ -28,9 +28,9 @@ NODE_LAST_WORDS = "\r\nNode.js v"
 # Node's runner evaluates in a bare vm context, which has the language's globals and nothing of the
 # platform's.
 get_global_config().add_node_extra_globals(
-    """atob Blob BroadcastChannel btoa clearImmediate console crypto DOMException Event EventTarget Headers
-    MessageChannel MessagePort performance queueMicrotask Response setImmediate structuredClone URL
-    URLSearchParams""".split()
+    """AbortSignal atob Blob BroadcastChannel btoa clearImmediate console crypto DOMException Event
+    EventTarget fetch Headers MessageChannel MessagePort performance queueMicrotask Response
+    setImmediate structuredClone URL URLSearchParams""".split()
 )
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-CONTRACT = (Path(__file__).resolve().parents[1] / "unit" / "timer_contract.py").read_text()
+UNIT = Path(__file__).resolve().parents[1] / "unit"
+CONTRACT = (UNIT / "timer_contract.py").read_text()
 
 RUN_CASES = """
 import asyncio, pathlib, sys, time
 pathlib.Path("/tmp/timer_contract.py").write_text({contract!r})
 sys.path.insert(0, "/tmp")
 import timer_contract
-from cra_wasm.platform.event_loop_timers import EventLoopTimerBackend
+{imports}
 
 async def wait(holds):
     until = time.monotonic() + 20
@@ -24,9 +28,9 @@ async def wait(holds):
 
 passed = []
 for name, case in timer_contract.CASES.items():
-    backend = EventLoopTimerBackend()
+    backend = {make}
     try:
-        await case(timer_contract.TimerRig(backend, wait, 25, "event_loop"))
+        await case(timer_contract.TimerRig(backend, wait, {step_ms}, backend.name))
     except BaseException as error:
         raise AssertionError(f"{{name}}: {{error!r}}") from error
     finally:
@@ -43,7 +47,30 @@ def pyodide(selenium_module_scope: Any) -> Any:
 
 
 def test_javascript_s_event_loop_keeps_the_contract(pyodide: Any) -> None:
-    passed = pyodide.run_async(RUN_CASES.format(contract=CONTRACT))
+    imports = "from cra_wasm.platform.event_loop_timers import EventLoopTimerBackend"
+    make = "EventLoopTimerBackend()"
+    passed = pyodide.run_async(RUN_CASES.format(contract=CONTRACT, imports=imports, make=make, step_ms=25))
+    assert len(passed) >= 14
+
+
+@pytest.fixture
+def minoots_address() -> Iterator[str]:
+    spec = importlib.util.spec_from_file_location("fake_minoots", UNIT / "fake_minoots.py")
+    assert spec is not None and spec.loader is not None
+    fake = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fake)
+    server = fake.serve(fake.FakeMinoots(lambda: time.time_ns() // 1_000_000))
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_minoots_server_asked_by_fetch_keeps_the_contract(pyodide: Any, minoots_address: str) -> None:
+    imports = "from itertools import count\nfrom cra_wasm.platform.minoots import MinootsTimerBackend\n"
+    imports += "owners = count()"
+    make = f"MinootsTimerBackend({minoots_address!r}, tenant_id='t', requested_by='r', poll_ms=20,"
+    make += " owner=f'owner {next(owners)}')"
+    passed = pyodide.run_async(RUN_CASES.format(contract=CONTRACT, imports=imports, make=make, step_ms=200))
     assert len(passed) >= 14
 
 
