@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .model.resolution import Resolution as Resolution
     from .model.validation import ValidateResponse as ValidateResponse
     from .platform.event_loop_timers import EventLoopTimerBackend as EventLoopTimerBackend
+    from .platform.minoots import MinootsTimerBackend as MinootsTimerBackend
     from .platform.thread_timers import StdTimerBackend as StdTimerBackend
     from .ports import StorageBackend as StorageBackend
     from .ports import TimerBackend as TimerBackend
@@ -68,6 +69,7 @@ _HOME = {
     "InvalidState": "errors",
     "JsonlStorage": "storage.jsonl",
     "MemoryStorage": "storage.memory",
+    "MinootsTimerBackend": "platform.minoots",
     "MockTimerBackend": "testing",
     "NotFound": "errors",
     "NullStorage": "storage.null",
