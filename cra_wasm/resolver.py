@@ -742,15 +742,17 @@ class Resolver:
             try:
                 if self._closed:
                     self._check_open()
-                session = self._sessions.running(session_id)
+                session = self._sessions.settled(session_id)
+                wall_ns, elapsed_ns = self._recorder.times()
+                if elapsed_ns >= session.check_at_ns:
+                    self._sessions.expiry.look(session, wall_ns, elapsed_ns)
                 texts: EventTexts = [arguments.check_event(event_type, payload)]
                 if self._planner.redactor is not None:
-                    wall_ns, _ = self._recorder.times()
                     redaction = session_redaction(self._planner, session.agent_id, wall_ns)
                     texts = redacted_host_texts(texts, redaction, session.hash_algorithm)
             except _TOLD as error:
                 self._tell(session_id, error)
-            moment = self._recorder.now()
+            moment = self._recorder.at(wall_ns, elapsed_ns)
             return self._recorder.record_or_drop(session, moment, texts, trace_id=session.trace_id)
 
     def get_trace(self, session_id: str) -> list[TraceEvent]:

@@ -34,7 +34,7 @@ class _Steps:
         self._base_id = recorder.ids.reserve(self._wall_ns)
         self.clocks = recorder.timeline.read
         self.ids = partial(recorder.ids.reserve, self._wall_ns)
-        self.session = partial(self._sessions.find, subject.session_id)
+        self.session = partial(self._sessions.settled, subject.session_id)
         self.plan = partial(resolver._planner.plans.get, (self._session.agent_kind, "low"))
         self.push = partial(recorder.tracer.record, self.record())
         self.remember = partial(self._sessions.remember, self._session, self._resolution)

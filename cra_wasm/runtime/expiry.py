@@ -166,7 +166,7 @@ class SessionExpiry:
             "suspensions": new.suspensions,
             "wall_ms": _milliseconds(new.wall_ns),
         }
-        moment = Moment(wall_ns, elapsed_ns, self._recorder.ids.reserve(wall_ns))
+        moment = self._recorder.at(wall_ns, elapsed_ns)
         self._record(session, moment, "clock.step", payload, beyond=True)
 
     def _look_at_all(self) -> None:

@@ -46,6 +46,10 @@ class Recorder:
         wall_ns, elapsed_ns = self.timeline.read()
         return Moment(wall_ns, elapsed_ns, self.ids.reserve(wall_ns))
 
+    def at(self, wall_ns: int, elapsed_ns: int) -> Moment:
+        """Reserve a block of ids for a read of the clocks that was made already."""
+        return Moment(wall_ns, elapsed_ns, self.ids.reserve(wall_ns))
+
     def times(self) -> tuple[int, int]:
         """Return (wall_ns, elapsed_ns) for a check that records nothing."""
         return self.timeline.read()

@@ -1,7 +1,6 @@
 /** The built site in Node: real Python, real workers, real files. */
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -10,6 +9,7 @@ import { pathToFileURL } from "node:url";
 
 import type { Cra, CraOptions, Resolution, TraceEvent, TraceProblem } from "../../../web/src/cra-wasm.js";
 import type * as CraWasm from "../../../web/src/cra-wasm.js";
+import { run } from "./run.js";
 
 const SITE = process.env["CRA_TEST_SITE"] ?? "";
 const ROOT = resolve(SITE, "../..");
@@ -321,18 +321,6 @@ void describe("the demo", () => {
     assert.match(output, /valid: true/);
   });
 });
-
-async function run(args: readonly string[], cwd: string): Promise<{ code: number | null; output: string }> {
-  const child = spawn(process.execPath, args, { cwd, stdio: ["ignore", "pipe", "pipe"] });
-  let output = "";
-  const collect = (data: Buffer): void => {
-    output += data.toString();
-  };
-  child.stdout.on("data", collect);
-  child.stderr.on("data", collect);
-  const code = await new Promise<number | null>((ended) => child.on("close", ended));
-  return { code, output };
-}
 
 interface AtlasAction {
   readonly action_id: string;
