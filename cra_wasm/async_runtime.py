@@ -24,7 +24,7 @@ from .storage.tapped import TappedStorage
 from .trace.buffer import BufferStats
 from .trace.processor import ProcessorHandle
 from .trace.raw import RawEvent
-from .trace.verify import VerifyResult
+from .trace.verdict import VerifyResult
 
 DEFAULT_PATIENCE_SECONDS: Final = 30.0
 EVENTS_WAITING: Final = 10_000

@@ -1,4 +1,4 @@
-"""Timers on a thread, for CPython. Also says how backends differ: this one fires on its own thread."""
+"""Timers on a thread of their own, for CPython."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import Final
 from ..errors import BackendFailure
 from .timer_listener import TimerListener
 from .timer_table import NS_PER_MS, TimerTable
+
+_JOIN_SECONDS: Final = 5.0
+"""The thread may wait for a lock that the caller of `close` holds; it ends as soon as it gets it."""
 
 _LONGEST_WAIT_SECONDS: Final = 3_600.0
 """Waits of locks overflow somewhere between platforms; waking once an hour costs nothing."""
@@ -77,7 +80,7 @@ class StdTimerBackend:
             self._table.close()
             self._changed.notify()
         if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+            self._thread.join(_JOIN_SECONDS)
 
     def _start(self) -> None:
         if self._thread is not None:

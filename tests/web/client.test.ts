@@ -158,6 +158,11 @@ test("timers are configured before anything else, in the units of the bridge", a
   });
 });
 
+test("timers that are refused reject the boot and leave nothing running", async () => {
+  const heartbeat = { intervalSeconds: 0 };
+  await assert.rejects(createCra({ baseUrl: SITE, storage: "memory", heartbeat }), withCode("invalid_heartbeat"));
+});
+
 test("what was emitted is flushed, read back, verified and exported as one chain", async () => {
   await withCra({}, async (cra) => {
     const sessionId = await cra.createSession({ agentId: "a", goal: "g" });

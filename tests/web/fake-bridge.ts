@@ -34,6 +34,7 @@ export class FakeBridge implements Bridge {
 
   configure(text: string): string {
     this.configured = JSON.parse(text);
+    if (text.includes('"interval_seconds":0')) return refused("invalid_heartbeat", "1 at least", { pointer: "/heartbeat" });
     return text;
   }
 

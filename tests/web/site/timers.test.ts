@@ -61,15 +61,6 @@ void describe("timers", () => {
     }
   });
 
-  test("that are refused start nothing", async () => {
-    const sessionTtl = { idleTimeoutSeconds: 0 };
-    const pointer = "/session_ttl/idle_timeout_seconds";
-    await assert.rejects(
-      createCra({ baseUrl: SITE, storage: "memory", sessionTtl }),
-      withCode("invalid_session_ttl", pointer),
-    );
-  });
-
   test("hold up no process: Node exits within 100 ms of close()", async () => {
     const options = `{ baseUrl: ${JSON.stringify(SITE)}, storage: "memory", heartbeat: {}, sessionTtl: {} }`;
     const milliseconds = await exitMs(
