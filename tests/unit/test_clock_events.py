@@ -52,6 +52,7 @@ def new_clock_rig() -> Any:
         rig.resolver.close()
 
 
+# PROTOCOL 3.15.1
 def test_a_heartbeat_tells_how_the_runtime_is(new_clock_rig: Callable[..., ClockRig]) -> None:
     rig = new_clock_rig(heartbeat=HeartbeatConfig(interval_seconds=10), tracing="deferred")
     rig.create()
@@ -72,6 +73,7 @@ def test_immediate_mode_has_no_buffer_to_tell_of(new_clock_rig: Callable[..., Cl
     assert set(beat) == {"active_sessions", "drift_ms", "missed", "uptime_ms"}
 
 
+# PROTOCOL 3.14.10, 3.15.2
 def test_missed_beats_are_not_made_up_for_and_the_drift_is_told(
     new_clock_rig: Callable[..., ClockRig],
 ) -> None:
@@ -120,6 +122,7 @@ def test_a_beat_without_room_is_counted_and_told_by_the_next(
     resolver.close()
 
 
+# PROTOCOL 3.15.3
 def test_the_runtime_s_own_session_never_expires(new_clock_rig: Callable[..., ClockRig]) -> None:
     from cra_wasm.timing.config import SessionTTLConfig
 
@@ -132,6 +135,7 @@ def test_the_runtime_s_own_session_never_expires(new_clock_rig: Callable[..., Cl
     assert rig.own("session.ended") == []
 
 
+# PROTOCOL 3.14.1, 3.14.8, 3.14.9, 3.14.11
 @pytest.mark.parametrize("seconds", [-3_600.0, -1.5, 1.5, 3_600.0])
 def test_a_step_stands_before_what_the_session_does_next_and_in_the_runtime_s_own(
     new_clock_rig: Callable[..., ClockRig], seconds: float
@@ -159,6 +163,7 @@ def test_a_step_stands_before_what_the_session_does_next_and_in_the_runtime_s_ow
         assert rig.resolver.verify_chain(session_id).valid
 
 
+# PROTOCOL 3.14.9
 def test_a_session_that_slept_through_several_steps_is_told_their_sum_once(
     new_clock_rig: Callable[..., ClockRig],
 ) -> None:
@@ -173,6 +178,7 @@ def test_a_session_that_slept_through_several_steps_is_told_their_sum_once(
     assert rig.types(awake).count("clock.step") == 3
 
 
+# PROTOCOL 3.14.8
 def test_less_than_a_second_is_no_step(new_clock_rig: Callable[..., ClockRig]) -> None:
     rig = new_clock_rig()
     session_id = rig.create()
@@ -181,6 +187,7 @@ def test_less_than_a_second_is_no_step(new_clock_rig: Callable[..., ClockRig]) -
     assert rig.types(session_id) == ["session.started", "app.step"]
 
 
+# PROTOCOL 3.14.9
 def test_a_session_that_starts_after_a_step_is_not_told_of_it(
     new_clock_rig: Callable[..., ClockRig],
 ) -> None:
@@ -193,6 +200,7 @@ def test_a_session_that_starts_after_a_step_is_not_told_of_it(
     assert len(rig.own("clock.step")) == 1
 
 
+# PROTOCOL 3.14.9
 def test_a_full_buffer_has_room_for_a_step(new_clock_rig: Callable[..., ClockRig]) -> None:
     clock = FakeClock()
     resolver = Resolver(clock=clock, tracing="deferred", capacity=16)

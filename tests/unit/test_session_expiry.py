@@ -42,6 +42,7 @@ def ended(rig: Any, session_id: str | None = None) -> dict[str, Any] | None:
     return last.payload if last.event_type == "session.ended" else None
 
 
+# PROTOCOL 3.14.4, 3.14.5
 def test_an_idle_session_ends_with_reason_timeout(new_timed_rig: Callable[..., Any]) -> None:
     rig = new_timed_rig()
     rig.timers.advance(59_900)
@@ -95,6 +96,7 @@ CALLS: dict[str, Callable[[Any, str], Any]] = {
 }
 
 
+# PROTOCOL 3.14.3
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("ttl", [IDLE, LIFE], ids=["idle", "lifetime"])
 @pytest.mark.parametrize("passes", ["advance", "sleep_machine", "step_wall"])
@@ -125,6 +127,7 @@ def test_however_late_its_timer_is_an_expired_session_can_never_act(
     assert len(rig.events()) == before + len(new)
 
 
+# PROTOCOL 3.14.7
 @pytest.mark.parametrize("seconds", [3600, 3601, 100_000])
 def test_an_expired_resolution_can_never_act_though_no_timer_fires(
     new_timed_rig: Callable[..., Any], seconds: int
@@ -137,6 +140,7 @@ def test_an_expired_resolution_can_never_act_though_no_timer_fires(
     assert refused.value.code == "resolution_expired"
 
 
+# PROTOCOL 3.14.7
 def test_an_approval_that_has_expired_lets_nothing_run_though_no_timer_fires(
     new_timed_rig: Callable[..., Any],
 ) -> None:
@@ -149,6 +153,7 @@ def test_an_approval_that_has_expired_lets_nothing_run_though_no_timer_fires(
     assert rig.run("item.refund", {"amount": 1}).status == "pending_approval"
 
 
+# PROTOCOL 3.14.4
 def test_a_running_executor_is_no_idleness(new_timed_rig: Callable[..., Any]) -> None:
     rig = new_timed_rig()
     rig.resolver.register_executor("item.read", lambda parameters: rig.timers.advance(200_000))
@@ -173,6 +178,7 @@ def test_after_a_long_call_idleness_is_noticed_without_a_timer_too(new_timed_rig
         rig.resolve()
 
 
+# PROTOCOL 3.14.5
 def test_a_lifetime_over_during_a_call_refuses_others_and_ends_behind_its_outcome(
     new_timed_rig: Callable[..., Any],
 ) -> None:
@@ -195,6 +201,7 @@ def test_a_lifetime_over_during_a_call_refuses_others_and_ends_behind_its_outcom
     assert rig.resolver.statistics().clock.timers.tracked == 0
 
 
+# PROTOCOL 3.14.2, 3.14.6
 def test_a_warning_comes_once_for_each_idle_period_and_is_no_activity(
     new_timed_rig: Callable[..., Any],
 ) -> None:
@@ -250,6 +257,7 @@ def test_a_storage_that_fails_only_delays_the_record_of_the_end(new_timed_rig: C
     assert ended(rig) is not None
 
 
+# PROTOCOL 3.14.8, 3.14.10
 def test_after_a_freeze_sessions_end_in_the_order_of_their_deadlines_behind_a_clock_step(
     new_timed_rig: Callable[..., Any],
 ) -> None:
@@ -272,6 +280,7 @@ def test_after_a_freeze_sessions_end_in_the_order_of_their_deadlines_behind_a_cl
     assert rig.resolver.statistics().clock.suspensions == 1
 
 
+# PROTOCOL 3.14.13
 def test_a_thousand_sessions_cost_one_timer_of_the_backend(new_timed_rig: Callable[..., Any]) -> None:
     rig = new_timed_rig(heartbeat=HeartbeatConfig())
     for _ in range(1_000):

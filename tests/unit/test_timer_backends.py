@@ -48,6 +48,7 @@ def run_at_once(work: Awaitable[None]) -> None:
         work.__await__().__next__()
 
 
+# PROTOCOL 3.14.12
 @pytest.mark.parametrize("case", CASES)
 def test_virtual_time_keeps_the_contract(case: str) -> None:
     run_at_once(CASES[case](mock_rig()))

@@ -94,6 +94,7 @@ def test_touching_moves_a_deadline_on_without_telling_the_manager(rig: ManagerRi
     assert rig.manager.statistics().tracked == 0
 
 
+# PROTOCOL 3.14.13
 def test_what_is_due_within_the_tolerance_fires_along_and_nothing_fires_late(rig: ManagerRig) -> None:
     for delay_ms in (100, 105, 110, 111):
         rig.manager.once(f"t{delay_ms}", delay_ms, rig.noting(f"t{delay_ms}"))
