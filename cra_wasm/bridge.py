@@ -333,6 +333,18 @@ def statistics() -> Json:
     return {"version": __version__, **stats, "atlases": list(stats["atlases"])}
 
 
+@_answers_in_json
+def running_sessions() -> Json:
+    """Return {"session_ids", "lost_at_most"}: what a writer must know to recover the sessions of others.
+
+    `session_ids` are those whose next event comes from here, the runtime's own among them. `lost_at_most` is
+    how many events of one session can be un-acknowledged at any time, null where some may be dropped and not
+    yet told (PROTOCOL 3.18).
+    """
+    runtime = _runtime()
+    return {"session_ids": list(runtime.running_sessions()), "lost_at_most": runtime.unstored_at_most()}
+
+
 def pending_events() -> int:
     """Return how many events wait to be drained."""
     return _runtime().buffer_stats().pending

@@ -872,6 +872,23 @@ class Resolver:
                 clock=self._timekeeping.statistics(),
             )
 
+    def running_sessions(self) -> tuple[str, ...]:
+        """Return the ids of the sessions that have not ended, oldest first, the runtime's own at the end."""
+        with self._lock:
+            return tuple(self._sessions.ids())
+
+    def unstored_at_most(self) -> int | None:
+        """Return how many events of one session may at any time not be acknowledged by whoever drains them.
+
+        None with `on_full="drop"`: what was dropped and not yet told has no bound.
+
+        Raises:
+            InvalidState: `not_deferred`.
+        """
+        # session.ended goes in beyond the capacity, and an event weighs 1 at least.
+        capacity = self._deferred_buffer().buffer_stats().capacity
+        return None if self._tracer.drops else capacity + 1
+
     def close(self) -> None:
         """End the runtime's own session, store what is left, and refuse what comes. Again: nothing.
 

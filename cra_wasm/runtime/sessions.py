@@ -66,8 +66,9 @@ class Sessions:
         return len(self._running)
 
     def ids(self) -> list[str]:
-        """Return the ids of the running sessions, oldest first."""
-        return list(self._running)
+        """Return the ids of the running sessions, oldest first, the runtime's own at the end."""
+        own = [] if self._runtime is None else [self._runtime.session_id]
+        return [*self._running, *own]
 
     def start(
         self,

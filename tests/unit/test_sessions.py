@@ -331,3 +331,34 @@ def test_no_agent_can_pose_as_the_runtime(rig: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         rig.resolver.create_session("cra-runtime", "goal")
     assert caught.value.code == "invalid_agent_id"
+
+
+def test_the_running_sessions_are_told_with_the_runtime_s_own(new_rig: Callable[..., Any]) -> None:
+    rig = new_rig(tracing="deferred")
+    ended = rig.resolver.create_session("agent-2", "goal")
+    rig.resolver.end_session(ended)
+    assert rig.resolver.running_sessions() == (rig.session_id,)
+    with pytest.raises(NotFound):
+        rig.resolver.emit(UNKNOWN, "app.x", {})
+    first, own = rig.resolver.running_sessions()
+    assert first == rig.session_id
+    drained = [group.session_id for group in rig.resolver.drain_traces(1000).groups]
+    assert set(drained) == {rig.session_id, ended, own}
+
+
+@pytest.mark.parametrize(("on_full", "bound"), [("refuse", 65), ("drop", None)])
+def test_what_may_be_unstored_is_bounded_by_the_buffer_unless_it_drops(
+    new_rig: Callable[..., Any], on_full: str, bound: int | None
+) -> None:
+    rig = new_rig(tracing="deferred", capacity=64, on_full=on_full)
+    assert rig.resolver.unstored_at_most() == bound
+    for _ in range(63):
+        rig.resolver.emit(rig.session_id, "app.fill", {})
+    rig.resolver.end_session(rig.session_id)
+    assert rig.resolver.buffer_stats().pending == 65
+
+
+def test_immediate_mode_leaves_nothing_unstored_and_says_so(rig: Any) -> None:
+    with pytest.raises(InvalidState) as caught:
+        rig.resolver.unstored_at_most()
+    assert caught.value.code == "not_deferred"

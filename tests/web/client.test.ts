@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm, symlink } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -31,6 +31,21 @@ async function siteNamed(name: string): Promise<string> {
   const folder = await newFolder(name);
   await symlink(join(SITE, "lib"), join(folder, "lib"));
   return folder;
+}
+
+/** A site whose trace workers end when `killTraceWorkers` is called. */
+async function mortalSite(): Promise<string> {
+  const folder = await newFolder("mortal");
+  await mkdir(join(folder, "lib"));
+  await symlink(join(SITE, "lib/resolver.worker.js"), join(folder, "lib/resolver.worker.js"));
+  await symlink(join(SITE, "lib/mortal-trace.worker.js"), join(folder, "lib/trace.worker.js"));
+  return folder;
+}
+
+function killTraceWorkers(): void {
+  const channel = new BroadcastChannel("cra-wasm tests: end trace workers");
+  channel.postMessage(null);
+  channel.close();
 }
 
 function withCode(code: string): (error: unknown) => boolean {
@@ -177,7 +192,7 @@ test("what was emitted is flushed, read back, verified and exported as one chain
     const head = events.at(-1)?.event_hash ?? "";
     assert.deepEqual(await cra.verify(sessionId), { valid: true, events: 3, error: null, error_at: null, message: null, head, algorithm: "sha256", warnings: [], profile: "jcs", protects_boundaries: true });
     assert.deepEqual(await cra.sessions(), [
-      { session_id: sessionId, next_sequence: 3, head_hash: head, ended: true, algorithm: "sha256" },
+      { session_id: sessionId, next_sequence: 3, head_hash: head, ended: true, algorithm: "sha256", at_risk: 0 },
     ]);
     const text = new TextDecoder().decode(await cra.exportJsonl(sessionId));
     assert.deepEqual(text.trimEnd().split("\n").map((line) => JSON.parse(line) as unknown), events);
@@ -320,9 +335,109 @@ test("a resolver that dies rejects every pending call, and what is stored can st
   await assert.rejects(deadly, withCode("worker_dead"));
   await assert.rejects(cra.createSession({ agentId: "a", goal: "g" }), withCode("worker_dead"));
   await assert.rejects(cra.flush(), withCode("worker_dead"));
-  assert.deepEqual((await cra.verify(sessionId)).events, 1);
-  assert.equal((await eventsOf(cra.traces(sessionId))).length, 1);
+  const types = (await eventsOf(cra.traces(sessionId))).map(({ event_type, payload }) => [event_type, payload["reason"] ?? payload["cause"]]);
+  assert.deepEqual(types.slice(1), [["trace.gap", "resolver_died"], ["session.ended", "interrupted"]]);
+  assert.deepEqual(await cra.verify(sessionId).then(({ valid, warnings }) => [valid, warnings]), [true, []]);
   await cra.close();
+});
+
+test("a trace worker that dies is replaced, and nothing that was emitted is lost", async () => {
+  const problems: TraceProblem[] = [];
+  const options: CraOptions = {
+    baseUrl: await mortalSite(),
+    storage: "file",
+    databaseName: await newFolder("traces"),
+    onTraceProblem: (problem) => problems.push(problem),
+  };
+  await withCra(options, async (cra) => {
+    const sessionId = await cra.createSession({ agentId: "a", goal: "g" });
+    for (let round = 1; round <= 3; round += 1) {
+      await cra.emit(sessionId, "many.events", { count: 2_000 });
+      // It dies in the middle of storing these, or before.
+      const flushed = cra.flush();
+      killTraceWorkers();
+      await flushed;
+      assert.equal((await eventsOf(cra.traces(sessionId))).length, 1 + round * 2_000);
+    }
+    await cra.endSession(sessionId);
+    const { valid, events, warnings } = await cra.verify(sessionId);
+    assert.deepEqual([valid, events, warnings], [true, 6_002, []]);
+    const { traces } = await cra.statistics();
+    assert.ok(traces.restarts >= 1 && traces.restarts <= 3, `${traces.restarts} restarts`);
+    assert.deepEqual([traces.events_quarantined, traces.recovered], [0, []]);
+    assert.ok(problems.every(({ code }) => code === "worker_dead"), JSON.stringify(problems));
+  });
+});
+
+test("a trace worker in memory is not replaced: every call rejects, none waits", async () => {
+  const cra = await createCra({ baseUrl: await mortalSite(), storage: "memory" });
+  const sessionId = await cra.createSession({ agentId: "a", goal: "g" });
+  await cra.flush();
+  killTraceWorkers();
+  await assert.rejects(cra.flush().then(() => cra.flush()), withCode("worker_dead"));
+  await assert.rejects(cra.verify(sessionId), withCode("worker_dead"));
+  await assert.rejects(cra.close(), withCode("worker_dead"));
+});
+
+test("a resolver that died is replaced on request: its sessions are marked, executors stay", async () => {
+  const baseUrl = await siteNamed("deadly");
+  const cra = await createCra({ baseUrl, storage: "file", databaseName: await newFolder("traces") });
+  await cra.registerExecutor("a.b", () => Promise.resolve({ ran: true }));
+  const sessionId = await cra.createSession({ agentId: "a", goal: "g" });
+  await cra.flush();
+  await assert.rejects(cra.listAtlases(), withCode("worker_dead"));
+  const restarting = cra.restart();
+  assert.equal(cra.restart(), restarting);
+  await restarting;
+  const types = (await eventsOf(cra.traces(sessionId))).map(({ event_type }) => event_type);
+  assert.deepEqual(types, ["session.started", "trace.gap", "session.ended"]);
+  assert.equal((await cra.execute({ sessionId: "s", resolutionId: "r", actionId: "a.b", parameters: {} })).status, "success");
+  await cra.close();
+  await assert.rejects(cra.restart(), withCode("closed"));
+});
+
+test("a resolver that is stuck is replaced too, and what waits for it rejects", async () => {
+  const baseUrl = await siteNamed("silent");
+  const deadlines = { callMs: 300 };
+  const cra = await createCra({ baseUrl, storage: "file", databaseName: await newFolder("traces"), deadlines });
+  const sessionId = await cra.createSession({ agentId: "a", goal: "g" });
+  await cra.flush();
+  await assert.rejects(cra.listAtlases(), withCode("deadline_exceeded"));
+  await cra.restart();
+  const events = await eventsOf(cra.traces(sessionId));
+  assert.deepEqual(events.at(-1)?.payload["reason"], "interrupted");
+  await cra.close();
+});
+
+test("a session that its client left running is ended by the next one, with no gap after an orderly close", async () => {
+  const options: CraOptions = { storage: "file", databaseName: await newFolder("traces") };
+  let sessionId = "";
+  await withCra(options, async (cra) => {
+    sessionId = await cra.createSession({ agentId: "a", goal: "g" });
+  });
+  await withCra(options, async (cra) => {
+    while ((await cra.statistics()).traces.recovery === "waiting") await cra.flush();
+    const events = await eventsOf(cra.traces(sessionId));
+    assert.deepEqual(events.map(({ event_type }) => event_type), ["session.started", "session.ended"]);
+    assert.deepEqual(await cra.verify(sessionId).then(({ valid, warnings }) => [valid, warnings]), [true, []]);
+    const { traces } = await cra.statistics();
+    assert.deepEqual(traces.recovered, [{ session_id: sessionId, first_sequence: 1, count: 1, lost_at_most: 0, cause: "interrupted" }]);
+  });
+});
+
+test("a session that another client of this process runs is left alone", async () => {
+  const options: CraOptions = { storage: "file", databaseName: await newFolder("traces") };
+  await withCra(options, async (cra) => {
+    const sessionId = await cra.createSession({ agentId: "a", goal: "g" });
+    await cra.flush();
+    await withCra(options, async (later) => {
+      while ((await later.statistics()).traces.recovery === "waiting") await later.flush();
+      assert.deepEqual(await later.verify(sessionId).then(({ events, warnings }) => [events, warnings]), [1, ["truncated"]]);
+    });
+    await cra.endSession(sessionId);
+    await cra.flush();
+    assert.deepEqual((await cra.verify(sessionId)).events, 2);
+  });
 });
 
 test("close stores what is pending, is one close however often it is called, and ends all calls", async () => {
@@ -336,18 +451,6 @@ test("close stores what is pending, is one close however often it is called, and
   assert.equal((await readFile(join(folder, `${sessionId}.trace.jsonl`), "utf8")).split("\n").length, 2);
 });
 
-test("a later client reads and verifies the sessions of an earlier one", async () => {
-  const folder = await newFolder("traces");
-  const options: CraOptions = { storage: "file", databaseName: folder };
-  let sessionId = "";
-  await withCra(options, async (cra) => {
-    sessionId = await cra.createSession({ agentId: "a", goal: "g" });
-  });
-  await withCra(options, async (cra) => {
-    assert.deepEqual(await cra.verify(sessionId).then(({ valid, warnings }) => [valid, warnings]), [true, ["truncated"]]);
-  });
-});
-
 test("two pages that emit other events under one session: the loser is told and the chain stays whole", async () => {
   const folder = await newFolder("traces");
   const problems: TraceProblem[] = [];
@@ -355,13 +458,14 @@ test("two pages that emit other events under one session: the loser is told and 
   let sessionId = "";
   await withCra(options, async (cra) => {
     sessionId = await cra.createSession({ agentId: "first", goal: "g" });
+    await cra.endSession(sessionId);
   });
   // The fake's ids are counted, so its second life makes the same session id with another first event.
   const cra = await createCra({ baseUrl: SITE, ...options });
   assert.equal(await cra.createSession({ agentId: "second", goal: "g" }), sessionId);
   await assert.rejects(cra.flush(), withCode("session_forked"));
   assert.deepEqual(problems.map(({ code, notice }) => [code, notice?.session_id]), [["session_forked", sessionId]]);
-  assert.deepEqual(await cra.verify(sessionId).then(({ valid, events }) => [valid, events]), [true, 1]);
+  assert.deepEqual(await cra.verify(sessionId).then(({ valid, events }) => [valid, events]), [true, 2]);
   await cra.close();
 });
 

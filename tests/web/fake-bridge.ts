@@ -18,6 +18,7 @@ export class FakeBridge implements Bridge {
   readonly #executors = new Map<string, BridgeExecutor>();
   readonly #sequences = new Map<string, number>();
   readonly #algorithms = new Map<string, string>();
+  readonly #running = new Set<string>();
   readonly #inFlight: BatchMessage[] = [];
   #pending: RawEvent[] = [];
   #batchId = 0;
@@ -69,6 +70,7 @@ export class FakeBridge implements Bridge {
     if (algorithm === "blake3" && !this.packages.includes("blake3")) return refused("hash_unavailable", "load it first");
     const sessionId = uuid(0x5e5, this.#sequences.size);
     this.#sequences.set(sessionId, 0);
+    this.#running.add(sessionId);
     this.#algorithms.set(sessionId, algorithm === "" ? "sha256" : algorithm);
     const named = algorithm === "blake3" ? { hash_algorithm: algorithm } : {};
     const nested = parent === "" ? {} : { parent_session_id: parent };
@@ -116,6 +118,7 @@ export class FakeBridge implements Bridge {
 
   end_session(sessionId: string, reason = ""): string {
     this.#push(sessionId, "session.ended", { reason });
+    this.#running.delete(sessionId);
     return JSON.stringify({ session_id: sessionId, reason, duration_ms: 0, resolution_count: 0, action_count: 0 });
   }
 
@@ -142,6 +145,10 @@ export class FakeBridge implements Bridge {
 
   unregister_executor(actionId: string): string {
     return JSON.stringify({ action_id: actionId, removed: this.#executors.delete(actionId) });
+  }
+
+  running_sessions(): string {
+    return JSON.stringify({ session_ids: [...this.#running], lost_at_most: 65_537 });
   }
 
   pending_events(): number {

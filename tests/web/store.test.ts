@@ -38,7 +38,7 @@ function headOf(sessionId: string, lines: readonly string[]): SessionHead {
   const last = JSON.parse(lines.at(-1) ?? "") as { sequence: number; event_hash: string; event_type: string };
   const ended = last.event_type === "session.ended";
   const algorithm = lines[0]?.includes('"hash_algorithm":"blake3"') === true ? "blake3" : "sha256";
-  return { session_id: sessionId, next_sequence: last.sequence + 1, head_hash: last.event_hash, ended, algorithm };
+  return { session_id: sessionId, next_sequence: last.sequence + 1, head_hash: last.event_hash, ended, algorithm, at_risk: ended ? 0 : null };
 }
 
 /** A write that appends lines[from..to) of a session whose first `from` lines are stored. */
@@ -348,7 +348,9 @@ void describe("the IndexedDB store beside others", () => {
   });
 });
 
+const noOptions = { owner: "", onBlocked: () => undefined };
+
 test("a storage that this platform does not have is refused by name", async () => {
-  await assert.rejects(openStore("opfs" as "memory", "x"), withCode("unknown_storage"));
-  assert.equal((await openStore("memory", "x")).name, "memory");
+  await assert.rejects(openStore("opfs" as "memory", "x", noOptions), withCode("unknown_storage"));
+  assert.equal((await openStore("memory", "x", noOptions)).name, "memory");
 });

@@ -7,6 +7,7 @@ import { Hashers } from "../../web/src/hashing.js";
 import type { HashText } from "../../web/src/hashing.js";
 import type { QuarantineNotice } from "../../web/src/model.js";
 import type { BatchMessage } from "../../web/src/protocol.js";
+import type { SessionLocks } from "../../web/src/session-locks.js";
 import { MemoryStore } from "../../web/src/store-memory.js";
 import type { BatchWrite } from "../../web/src/store.js";
 import { verifyTrace } from "../../web/src/verify.js";
@@ -23,6 +24,7 @@ import {
   SESSION_B,
   uuid,
 } from "./events.js";
+import { FakeLockManager, webLocks } from "./fake-locks.js";
 
 /** A buffer that gives the queued batches, keeps them until they are acknowledged and counts what is asked. */
 class FakeSource implements BatchSource {
@@ -137,6 +139,7 @@ async function setUp(
     store,
     clock,
     hashers,
+    atRisk: () => 65_537,
     onProblem: ({ code }, notice) => problems.push({ code, notice }),
   });
   return { source, store, clock, problems, writer };
@@ -528,6 +531,139 @@ test("a started writer drains on its timer and at once when woken", async () => 
   writer.wake();
   await writer.settle();
   assert.equal((await stored(store)).length, 2);
+});
+
+/** A FaultyStore with locks, as a tab of a browser has them. */
+class LockingStore extends FaultyStore {
+  override readonly locks: SessionLocks;
+  paused = 0;
+
+  constructor(readonly manager = new FakeLockManager()) {
+    super();
+    this.locks = webLocks(manager);
+  }
+
+  override pause(): void {
+    this.paused += 1;
+  }
+}
+
+test("a session is locked before its first line is stored, and free once it has ended", async () => {
+  const locking = new LockingStore();
+  const { source, store, writer } = await setUp(locking);
+  const heldAtCommit: (readonly string[])[] = [];
+  store.beforeCommit = () => {
+    heldAtCommit.push(locking.locks.held());
+    return Promise.resolve();
+  };
+  source.queue.push(batchOf(1, rawEvents(0, 1), rawEvents(0, 1, { session: SESSION_B })));
+  source.queue.push(batchOf(2, [rawEvent(1, { type: "session.ended" })]));
+  await writer.flush();
+  assert.deepEqual(heldAtCommit, [[SESSION_A, SESSION_B], [SESSION_A, SESSION_B]]);
+  assert.deepEqual(locking.locks.held(), [SESSION_B]);
+});
+
+test("a session whose lock another holds is written all the same: the swap keeps its chain whole", async () => {
+  const locking = new LockingStore();
+  await webLocks(locking.manager).take(SESSION_A);
+  const { source, writer } = await setUp(locking);
+  source.queue.push(batchOf(1, rawEvents(0, 2)));
+  await writer.flush();
+  assert.deepEqual([locking.locks.held(), (await stored(locking)).length], [[], 2]);
+});
+
+test("a page that goes to sleep has its events stored and holds nothing, and goes on when it wakes", async () => {
+  const locking = new LockingStore();
+  const { source, writer } = await setUp(locking);
+  source.queue.push(batchOf(1, rawEvents(0, 2)));
+  const held = await writer.pause();
+  assert.deepEqual([held, locking.manager.names(), locking.paused, source.acked], [[SESSION_A], [], 1, [1]]);
+  source.queue.push(batchOf(2, rawEvents(2, 1)));
+  await writer.resume(held);
+  assert.deepEqual(locking.locks.held(), [SESSION_A]);
+  await writer.flush();
+  assert.deepEqual(await stored(locking), await chainLines(rawEvents(0, 3)));
+});
+
+test("a page whose session was ended by another while it slept is told, and the chain stays whole", async () => {
+  const locking = new LockingStore();
+  const { source, writer, problems } = await setUp(locking);
+  source.queue.push(batchOf(1, rawEvents(0, 2)));
+  const held = await writer.pause();
+  const other = await setUp(locking);
+  other.source.queue.push(batchOf(1, [rawEvent(2, { kind: 9, type: "session.ended" })]));
+  await other.writer.flush();
+  source.queue.push(batchOf(2, rawEvents(2, 1)));
+  await writer.resume(held);
+  await assert.rejects(writer.flush(), withCode("session_forked"));
+  assert.deepEqual(problems.map(({ code }) => code), ["session_forked"]);
+  assert.deepEqual((await stored(locking)).length, 3);
+});
+
+test("a page that goes to sleep while its store refuses keeps what it could not store", async () => {
+  const locking = new LockingStore();
+  const { source, store, writer } = await setUp(locking);
+  store.commitFaults.push(new CraError("store_failed", "the disk is gone"));
+  source.queue.push(batchOf(1, rawEvents(0, 2)));
+  assert.deepEqual(await writer.pause(), [SESSION_A]);
+  await writer.resume([SESSION_A]);
+  await writer.flush();
+  assert.deepEqual([await stored(locking), source.acked], [await chainLines(rawEvents(0, 2)), [1]]);
+});
+
+test("each head tells what may be missing behind it, and an end that nothing is", async () => {
+  const { source, store, writer } = await setUp();
+  source.queue.push(batchOf(1, rawEvents(0, 1), [rawEvent(0, { session: SESSION_B }), rawEvent(1, { session: SESSION_B, type: "session.ended" })]));
+  await writer.flush();
+  assert.deepEqual((await store.sessions()).map(({ at_risk }) => at_risk), [65_537, 0]);
+});
+
+test("a close that stored everything says that nothing is missing; one that could not, does not", async () => {
+  for (const settled of [true, false]) {
+    const locking = new LockingStore();
+    const { source, writer } = await setUp(locking);
+    source.queue.push(batchOf(1, rawEvents(0, 1)));
+    await writer.flush();
+    await writer.close();
+    await writer.release(settled);
+    assert.deepEqual([(await locking.head(SESSION_A))?.at_risk, locking.locks.held()], [settled ? 0 : 65_537, []]);
+  }
+  const locking = new LockingStore();
+  const { source, store, writer } = await setUp(locking);
+  source.queue.push(batchOf(1, rawEvents(0, 1)));
+  await writer.flush();
+  store.commitFaults.push(new CraError("store_failed", "the disk is gone"));
+  source.queue.push(batchOf(2, rawEvents(1, 1)));
+  await assert.rejects(writer.flush(), withCode("store_failed"));
+  await writer.close();
+  await writer.release(true);
+  assert.equal((await locking.head(SESSION_A))?.at_risk, 65_537);
+});
+
+test("a strict flush makes durable what was stored before it, once", async () => {
+  const { source, store, writer } = await setUp();
+  source.queue.push(batchOf(1, rawEvents(0, 2)));
+  await writer.flush();
+  await writer.flush("strict");
+  await writer.flush("strict");
+  assert.deepEqual(store.writes.map(({ durability, segments }) => [durability, segments.length]), [["relaxed", 1], ["strict", 0]]);
+  source.queue.push(batchOf(2, [rawEvent(2, { type: "approval.granted" })]));
+  await writer.flush("strict");
+  assert.deepEqual(store.writes.map(({ durability }) => durability), ["relaxed", "strict", "strict"]);
+  assert.deepEqual(await stored(store), await chainLines([...rawEvents(0, 2), rawEvent(2, { type: "approval.granted" })]));
+});
+
+test("a full store keeps the batch, says so, and work goes on when there is room", async () => {
+  const { source, store, clock, writer, problems } = await setUp();
+  store.commitFaults.push(new CraError("store_full", "no room"), new CraError("store_full", "no room"));
+  source.queue.push(batchOf(1, rawEvents(0, 2)));
+  await assert.rejects(writer.flush(), withCode("store_full"));
+  await assert.rejects(writer.flush(), withCode("store_full"));
+  assert.deepEqual([writer.statistics().state, source.acked, problems.map(({ code }) => code)], ["full", [], ["store_full"]]);
+  clock.fire();
+  await writer.settle();
+  assert.deepEqual([writer.statistics().state, source.acked], ["running", [1]]);
+  assert.deepEqual(await stored(store), await chainLines(rawEvents(0, 2)));
 });
 
 test("a flush ends while events keep coming", async () => {

@@ -44,6 +44,7 @@ if (!values.site) {
     entryPoints: {
       "resolver.worker": resolve(tests, "fake-resolver.worker.ts"),
       "trace.worker": resolve(web, "src/trace.worker.ts"),
+      "mortal-trace.worker": resolve(tests, "mortal-trace.worker.ts"),
     },
     outdir: resolve(out, "site/lib"),
   });

@@ -20,6 +20,7 @@ import type {
 } from "./model.js";
 import type { HashAlgorithm } from "./algorithms.js";
 import type { BootProgress, StorageKind } from "./protocol.js";
+import type { Durability } from "./store.js";
 
 /** Milliseconds until a call rejects with `deadline_exceeded`. */
 export interface Deadlines {
@@ -48,6 +49,8 @@ export interface TraceOptions {
   /** Name of the IndexedDB database, or path of the folder for "file". Default "cra-wasm". */
   readonly databaseName?: string;
   readonly deadlines?: Partial<Deadlines>;
+  /** Ask the browser not to delete this origin's data when its disk is full; default true. Some ask the user then. */
+  readonly askToPersist?: boolean;
   /** Called for each trace problem as it is found; flush() rejects for the same reason. */
   readonly onTraceProblem?: (problem: TraceProblem) => void;
 }
@@ -138,13 +141,21 @@ export interface ExecutorCall {
 /** Runs an allowed action. Its result must be JSON (undefined means null). Throwing fails the action. */
 export type Executor = (parameters: JsonObject, call: ExecutorCall) => Promise<unknown>;
 
+export interface FlushOptions {
+  /**
+   * "relaxed" (default) survives a killed tab and browser; "strict" a power cut too, for everything stored so far. Files
+   * are always strict, and so are the ends of sessions and approvals.
+   */
+  readonly durability?: Durability;
+}
+
 /** Reads and settles traces; reads see sessions of earlier page loads too. */
 export interface TraceAccess {
   /**
    * Resolves when everything emitted before the call is stored and chained.
    * Rejects with `session_forked` or `traces_quarantined` when events since the last flush could not join their chain.
    */
-  flush(): Promise<void>;
+  flush(options?: FlushOptions): Promise<void>;
   /** The session's events in order. Rejects with `session_not_found`. */
   traces(sessionId: string): AsyncIterable<TraceEvent>;
   /**
@@ -202,5 +213,11 @@ export interface Cra extends TraceAccess {
     readonly resolutionId: string;
   }): Promise<readonly ActionExplanation[]>;
   statistics(): Promise<Statistics>;
+  /**
+   * Replace the resolver, which died (`worker_dead`) or is stuck, by a new one. Its running sessions end as interrupted,
+   * its pending calls reject with `worker_dead`. Executors stay; atlases must be loaded and sessions started anew. With
+   * storage "memory" what was stored goes, too. Rejects as createCra; then it may be tried again.
+   */
+  restart(): Promise<void>;
 }
 

@@ -25,6 +25,8 @@ export interface Bridge extends JsonFunctions {
   on_pressure(listener: ((callWaits: boolean) => void) | undefined): string;
   /** Tell the calls that wait that they are not stored; no ids (a JSON array) means those of every session. */
   refuse_durable(reason: string, sessionIdsJson?: string): string;
+  /** JSON of RunningSessions, or of an error. */
+  running_sessions(): string;
   drain_traces(maxEvents: number): BatchOrError;
   ack(batchId: number): boolean;
   redeliver(): readonly BatchOrError[];
@@ -56,6 +58,7 @@ const NAMES: Readonly<Record<BridgeName, true>> = {
   register_executor: true,
   unregister_executor: true,
   pending_events: true,
+  running_sessions: true,
   on_pressure: true,
   refuse_durable: true,
   drain_traces: true,

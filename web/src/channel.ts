@@ -25,11 +25,11 @@ export type None = object;
 /** A result whose buffers are handed over instead of copied. */
 export class Reply<T> {
   readonly result: T;
-  readonly transfer: readonly ArrayBufferLike[];
+  readonly transfer: readonly Transferable[];
 
   constructor(result: T, transfer: readonly ArrayBufferLike[]) {
     this.result = result;
-    this.transfer = transfer;
+    this.transfer = transfer as readonly ArrayBuffer[];
   }
 }
 
@@ -94,11 +94,12 @@ export class Channel<
     else listener(this.#failure);
   }
 
-  /** Ask the other end. Rejects with its error, with `deadline_exceeded`, or with what the channel failed of. */
+  /** Ask the other end; `transfer` is handed over. Rejects with its error, with `deadline_exceeded`, or with what the channel failed of. */
   call<K extends keyof Remote & string>(
     method: K,
     params: Remote[K]["params"],
     deadlineMs: number,
+    transfer: readonly Transferable[] = [],
   ): Promise<Remote[K]["result"]> {
     if (this.#failure !== null) return Promise.reject(this.#failure);
     const id = this.#nextId++;
@@ -110,7 +111,7 @@ export class Channel<
       }, deadlineMs);
       this.#pending.set(id, { resolve, reject, timer });
       try {
-        this.#post({ kind: "request", id, method, params }, []);
+        this.#post({ kind: "request", id, method, params }, transfer);
       } catch (cause) {
         this.#settle(id)?.reject(CraError.from(cause, "uncloneable_arguments"));
       }
@@ -138,8 +139,8 @@ export class Channel<
     this.fail(new CraError("closed", `the channel to the ${this.#peer} was closed`));
   }
 
-  #post(message: Message, transfer: readonly ArrayBufferLike[]): void {
-    this.#port.postMessage(message, transfer as ArrayBuffer[]);
+  #post(message: Message, transfer: readonly Transferable[]): void {
+    this.#port.postMessage(message, [...transfer]);
   }
 
   #settle(id: number): PendingCall | undefined {

@@ -11,6 +11,7 @@ import type {
   ExecuteOptions,
   Executor,
   ExecutorCall,
+  FlushOptions,
   LoadAtlasOptions,
   ResolveOptions,
   SessionOptions,
@@ -50,21 +51,79 @@ export async function createCra(options: CraOptions = {}): Promise<Cra> {
   return await CraClient.boot(options);
 }
 
+/** What runs: ended and made anew together. */
+interface Parts {
+  readonly worker: WorkerHandle;
+  readonly resolver: ResolverChannel;
+  readonly traces: TraceClient;
+}
+
 class CraClient implements Cra {
   readonly #executors = new Map<string, Executor>();
+  readonly #options: CraOptions;
+  readonly #site: URL;
   readonly #deadlines: Deadlines;
   readonly #hashAlgorithm: HashAlgorithm;
-  readonly #worker: WorkerHandle;
-  readonly #resolver: ResolverChannel;
-  readonly #traces: TraceClient;
+  /** Set by #start, before anybody has this client. */
+  #parts!: Parts;
+  #restarting: Promise<void> | null = null;
   #closing: Promise<void> | null = null;
 
-  private constructor(worker: WorkerHandle, control: MessagePort, traces: TraceClient, options: CraOptions) {
-    this.#worker = worker;
-    this.#traces = traces;
+  private constructor(site: URL, options: CraOptions) {
+    this.#site = site;
+    this.#options = options;
     this.#deadlines = { ...DEFAULT_DEADLINES, ...options.deadlines };
-    this.#hashAlgorithm = options.hashAlgorithm ?? DEFAULT_ALGORITHM;
-    this.#resolver = new Channel<ResolverMethods, PageMethods, ResolverNotes>(control, {
+    this.#hashAlgorithm = checkedAlgorithm(options.hashAlgorithm ?? DEFAULT_ALGORITHM);
+  }
+
+  static async boot(options: CraOptions): Promise<CraClient> {
+    const site = await folderUrl(options.baseUrl ?? new URL("..", import.meta.url));
+    const client = new CraClient(site, options);
+    await client.#start();
+    return client;
+  }
+
+  /** Start both workers. Rejects with nothing left running. */
+  async #start(): Promise<void> {
+    this.#options.onProgress?.(bootProgress(0));
+    const worker = await startWorker(new URL("lib/resolver.worker.js", this.#site), "resolver");
+    const control = new MessageChannel();
+    const resolver = this.#channel(control.port1);
+    worker.onDeath((error) => {
+      resolver.fail(error);
+    });
+    let connected = false;
+    const connectSource = async (port: MessagePort): Promise<void> => {
+      if (connected) await resolver.call("connect_traces", { port }, this.#deadlines.callMs, [port]);
+      else worker.connect({ kind: "connect", control: control.port2, traces: port });
+      connected = true;
+    };
+    let traces: TraceClient;
+    try {
+      traces = await TraceClient.start(this.#site, connectSource, this.#options, this.#deadlines);
+    } catch (cause) {
+      resolver.close();
+      await worker.terminate();
+      throw cause;
+    }
+    resolver.onFailure(({ code }) => {
+      if (code !== "closed") void traces.sourceGone();
+    });
+    this.#parts = { worker, resolver, traces };
+    try {
+      const pyodideUrl = new URL("pyodide/", this.#site).href;
+      await resolver.call("boot", { pyodideUrl, timing_json: timingOf(this.#options) }, this.#deadlines.bootMs);
+      await this.#loadHash(this.#hashAlgorithm);
+      for (const actionId of this.#executors.keys()) await this.#register(actionId);
+    } catch (cause) {
+      await this.#release();
+      throw cause;
+    }
+    this.#options.onProgress?.(bootProgress(4));
+  }
+
+  #channel(port: MessagePort): ResolverChannel {
+    return new Channel<ResolverMethods, PageMethods, ResolverNotes>(port, {
       peer: "resolver",
       handlers: {
         run_executor: ({ action_id, parameters_json, call_json }) =>
@@ -72,46 +131,10 @@ class CraClient implements Cra {
       },
       notes: {
         progress: (step) => {
-          options.onProgress?.(step);
+          this.#options.onProgress?.(step);
         },
       },
     });
-    worker.onDeath((error) => {
-      this.#resolver.fail(error);
-    });
-    this.#resolver.onFailure(() => {
-      void traces.sourceGone();
-    });
-  }
-
-  static async boot(options: CraOptions): Promise<CraClient> {
-    checkedAlgorithm(options.hashAlgorithm ?? DEFAULT_ALGORITHM);
-    const site = await folderUrl(options.baseUrl ?? new URL("..", import.meta.url));
-    const deadlines = { ...DEFAULT_DEADLINES, ...options.deadlines };
-    options.onProgress?.(bootProgress(0));
-    const batches = new MessageChannel();
-    const control = new MessageChannel();
-    const worker = await startWorker(new URL("lib/resolver.worker.js", site), "resolver");
-    worker.connect({ kind: "connect", control: control.port2, traces: batches.port1 });
-    let traces: TraceClient;
-    try {
-      traces = await TraceClient.start(site, batches.port2, options, deadlines);
-    } catch (cause) {
-      await worker.terminate();
-      control.port1.close();
-      throw cause;
-    }
-    const client = new CraClient(worker, control.port1, traces, options);
-    try {
-      const pyodideUrl = new URL("pyodide/", site).href;
-      await client.#resolver.call("boot", { pyodideUrl, timing_json: timingOf(options) }, deadlines.bootMs);
-      await client.#loadHash(client.#hashAlgorithm);
-    } catch (cause) {
-      await client.#release();
-      throw cause;
-    }
-    options.onProgress?.(bootProgress(4));
-    return client;
   }
 
   async loadAtlas(atlas: AtlasSource, { strict = true }: LoadAtlasOptions = {}): Promise<AtlasSummary> {
@@ -119,7 +142,7 @@ class CraClient implements Cra {
     // A copy of its own: a view may be a small part of a large buffer, and all of that would cross.
     const source = isBytes ? new Uint8Array(atlas) : textOf(atlas);
     const params = { source, options_json: present({ strict }) };
-    return parseAnswer(await this.#resolver.call("load_atlas", params, this.#deadlines.callMs)) as AtlasSummary;
+    return parseAnswer(await this.#parts.resolver.call("load_atlas", params, this.#deadlines.callMs)) as AtlasSummary;
   }
 
   async getAtlas(atlasId: string): Promise<JsonObject> {
@@ -182,8 +205,7 @@ class CraClient implements Cra {
     const before = this.#executors.get(actionId);
     this.#executors.set(actionId, executor);
     try {
-      const params = { action_id: actionId, deadline_ms: this.#deadlines.executeMs };
-      await this.#resolver.call("register_executor", params, this.#deadlines.callMs);
+      await this.#register(actionId);
     } catch (cause) {
       if (before === undefined) this.#executors.delete(actionId);
       else this.#executors.set(actionId, before);
@@ -192,7 +214,7 @@ class CraClient implements Cra {
   }
 
   async unregisterExecutor(actionId: string): Promise<void> {
-    await this.#resolver.call("unregister_executor", { action_id: actionId }, this.#deadlines.callMs);
+    await this.#parts.resolver.call("unregister_executor", { action_id: actionId }, this.#deadlines.callMs);
     this.#executors.delete(actionId);
   }
 
@@ -228,29 +250,37 @@ class CraClient implements Cra {
     return (await this.#ask("explain", [options.sessionId, options.resolutionId])) as readonly ActionExplanation[];
   }
 
-  flush(): Promise<void> {
-    return this.#traces.flush();
+  flush(options?: FlushOptions): Promise<void> {
+    return this.#parts.traces.flush(options);
   }
 
   traces(sessionId: string): AsyncIterable<TraceEvent> {
-    return this.#traces.traces(sessionId);
+    return this.#parts.traces.traces(sessionId);
   }
 
   verify(sessionId: string): Promise<VerifyResult> {
-    return this.#traces.verify(sessionId);
+    return this.#parts.traces.verify(sessionId);
   }
 
   exportJsonl(sessionId: string): Promise<Uint8Array<ArrayBuffer>> {
-    return this.#traces.exportJsonl(sessionId);
+    return this.#parts.traces.exportJsonl(sessionId);
   }
 
   sessions(): Promise<readonly SessionHead[]> {
-    return this.#traces.sessions();
+    return this.#parts.traces.sessions();
   }
 
   async statistics(): Promise<Statistics> {
-    const [resolver, traces] = await Promise.all([this.#ask("statistics", []), this.#traces.statistics()]);
+    const [resolver, traces] = await Promise.all([this.#ask("statistics", []), this.#parts.traces.statistics()]);
     return { resolver: resolver as ResolverStatistics, traces };
+  }
+
+  restart(): Promise<void> {
+    if (this.#closing !== null) return Promise.reject(new CraError("closed", "this client was closed: make another"));
+    this.#restarting ??= this.#restart().finally(() => {
+      this.#restarting = null;
+    });
+    return this.#restarting;
   }
 
   close(): Promise<void> {
@@ -258,37 +288,54 @@ class CraClient implements Cra {
     return this.#closing;
   }
 
+  /** What the old resolver had not given away is lost; its sessions end with a trace.gap that says so. */
+  async #restart(): Promise<void> {
+    const { worker, resolver, traces } = this.#parts;
+    resolver.fail(new CraError("worker_dead", "the resolver is restarted: load atlases and start sessions anew"));
+    await worker.terminate();
+    await traces.sourceGone();
+    await traces.release({ final: false });
+    await this.#start();
+  }
+
   /** What is pending is stored first; everything is released even if that fails, and then the failure is told. */
   async #close(): Promise<void> {
+    await this.#restarting?.catch(() => undefined);
     try {
-      if (this.#resolver.failure === null) await this.#traces.flush();
+      if (this.#parts.resolver.failure === null) await this.#parts.traces.flush();
     } finally {
+      this.#executors.clear();
       await this.#release();
     }
   }
 
   async #release(): Promise<void> {
-    this.#executors.clear();
-    await this.#traces.release();
+    const { worker, resolver, traces } = this.#parts;
+    await traces.release({ final: true });
     try {
-      await this.#resolver.call("close", null, this.#deadlines.callMs);
+      await resolver.call("close", null, this.#deadlines.callMs);
     } catch (cause) {
       // Gone or stuck: ending its thread frees what close would have freed.
       if (!(cause instanceof CraError)) throw cause;
     } finally {
-      this.#resolver.close();
-      await this.#worker.terminate();
+      resolver.close();
+      await worker.terminate();
     }
+  }
+
+  async #register(actionId: string): Promise<void> {
+    const params = { action_id: actionId, deadline_ms: this.#deadlines.executeMs };
+    await this.#parts.resolver.call("register_executor", params, this.#deadlines.callMs);
   }
 
   /** Python has SHA-256 itself. */
   async #loadHash(algorithm: HashAlgorithm): Promise<void> {
     if (algorithm === DEFAULT_ALGORITHM) return;
-    await this.#resolver.call("load_hash", { algorithm }, this.#deadlines.bootMs);
+    await this.#parts.resolver.call("load_hash", { algorithm }, this.#deadlines.bootMs);
   }
 
   async #ask(name: BridgeFunction, args: readonly string[], deadlineMs = this.#deadlines.callMs): Promise<unknown> {
-    return parseAnswer(await this.#resolver.call("bridge", { name, args }, deadlineMs));
+    return parseAnswer(await this.#parts.resolver.call("bridge", { name, args }, deadlineMs));
   }
 
   /** Serve an execute: the executor's result as JSON text. */

@@ -21,15 +21,19 @@ export async function connectTraces(pyodide: PyodideLike, options: TraceOptions 
   const bridge = importBridge(pyodide);
   const site = await folderUrl(options.baseUrl ?? new URL("..", import.meta.url));
   const deadlines = { ...DEFAULT_DEADLINES, ...options.deadlines };
-  const { port1, port2 } = new MessageChannel();
-  const source = new TraceSource(port1, bridge);
+  let source: TraceSource | null = null;
+  const connectSource = (port: MessagePort): Promise<void> => {
+    source?.close();
+    source = new TraceSource(port, bridge);
+    return Promise.resolve();
+  };
   const release = (): void => {
-    source.close();
+    source?.close();
     bridge.destroy?.();
   };
   let client: TraceClient;
   try {
-    client = await TraceClient.start(site, port2, options, deadlines);
+    client = await TraceClient.start(site, connectSource, options, deadlines);
   } catch (cause) {
     release();
     throw cause;
@@ -39,12 +43,13 @@ export async function connectTraces(pyodide: PyodideLike, options: TraceOptions 
     try {
       await client.flush();
     } finally {
-      await client.release();
+      // Python goes on, and so may its sessions.
+      await client.release({ final: false });
       release();
     }
   };
   return {
-    flush: () => client.flush(),
+    flush: (flushOptions) => client.flush(flushOptions),
     traces: (sessionId) => client.traces(sessionId),
     verify: (sessionId) => client.verify(sessionId),
     exportJsonl: (sessionId) => client.exportJsonl(sessionId),

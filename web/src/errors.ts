@@ -5,8 +5,8 @@ import type { ErrorBody } from "./protocol.js";
  * `message` is for people and may change; `details` are JSON values, often with the `pointer` of the culprit.
  *
  * Codes that only this side raises: `deadline_exceeded`, `worker_dead`, `worker_failed`, `closed`, `boot_failed`,
- * `unknown_method`, `unknown_storage`, `session_forked`, `traces_quarantined`, `store_failed`, `store_closed`,
- * `store_corrupt`, `executor_failed`, `invalid_id`.
+ * `unknown_method`, `unknown_storage`, `session_forked`, `traces_quarantined`, `store_failed`, `store_full`,
+ * `store_blocked`, `store_closed`, `store_corrupt`, `executor_failed`, `invalid_id`.
  */
 export class CraError extends Error {
   readonly code: string;

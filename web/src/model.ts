@@ -220,6 +220,23 @@ export interface SessionHead {
   readonly ended: boolean;
   /** The hash that the session's first event named: `sha256` or `blake3`; empty when that event is damaged. */
   readonly algorithm: string;
+  /**
+   * How many more events there may have been if the session's writer is gone: 0 after a close that stored everything,
+   * null where nobody can tell. Means nothing once the session has ended.
+   */
+  readonly at_risk: number | null;
+}
+
+/** A session that a writer found without one, and ended (PROTOCOL 3.18). */
+export interface RecoveredSession {
+  readonly session_id: string;
+  /** Of the first event that was appended. */
+  readonly first_sequence: number;
+  readonly count: number;
+  /** As its trace.gap says; 0 where it has none, because nothing can be missing. */
+  readonly lost_at_most: number | null;
+  /** `interrupted`: found with no writer at a start; `resolver_died`: its resolver's worker ended under this writer. */
+  readonly cause: "interrupted" | "resolver_died";
 }
 
 /** Events that could not join a session's chain; they are kept in the quarantine store. */
@@ -236,7 +253,8 @@ export interface QuarantineNotice {
 
 /** What the trace worker did so far. Counts are of this worker's life. */
 export interface TraceStatistics {
-  readonly state: "running" | "backing_off" | "closed";
+  /** `full`: the store has no room; what is drained is kept and tried again until it has. */
+  readonly state: "running" | "backing_off" | "full" | "closed";
   readonly store: string;
   readonly batches_stored: number;
   readonly events_stored: number;
@@ -247,7 +265,19 @@ export interface TraceStatistics {
   readonly quarantined: readonly QuarantineNotice[];
   readonly retries: number;
   readonly last_error: { readonly code: string; readonly message: string } | null;
+  /** `waiting` until the resolver is up and what it held is stored; then sessions without a writer are ended. */
+  readonly recovery: "waiting" | "done";
+  /** The newest 100 at most. */
+  readonly recovered: readonly RecoveredSession[];
+  /** How often a trace worker that died was replaced. */
+  readonly restarts: number;
+  /** What the browser answered when asked to keep this origin's data: null where nobody was asked, or it has not said. */
+  readonly persisted: boolean | null;
 }
+
+/** The part of the statistics that the trace worker itself knows. */
+export type WriterStatistics = Omit<TraceStatistics, "recovery" | "recovered" | "restarts" | "persisted">;
+export type WorkerStatistics = Omit<TraceStatistics, "restarts" | "persisted">;
 
 /** The resolver's own figures; more fields may be present. `atlases` are the ids of the loaded ones. */
 /** How time went for the resolver: what to look at when a tab wakes up (PROTOCOL 3.14). */

@@ -8,10 +8,18 @@ import { IndexedDbStore } from "./store-indexeddb.js";
 import { MemoryStore } from "./store-memory.js";
 import type { TraceStore } from "./store.js";
 
+export interface StoreOptions {
+  /** Names whose locks this store may take over: the client's own, of a worker that died. */
+  readonly owner: string;
+  /** Called when another tab keeps the store from opening. */
+  readonly onBlocked: () => void;
+}
+
 /** Open the store of `kind`. Rejects with `unknown_storage` where this platform has no such store. */
-export async function openStore(kind: StorageKind, databaseName: string): Promise<TraceStore> {
+export async function openStore(kind: StorageKind, databaseName: string, options: StoreOptions): Promise<TraceStore> {
+  const { owner, onBlocked } = options;
   if (kind === "memory") return new MemoryStore();
-  if (kind === "file" && isNode) return await FileStore.open(databaseName);
-  if (kind === "indexeddb" && typeof indexedDB === "object") return await IndexedDbStore.open(databaseName);
+  if (kind === "file" && isNode) return await FileStore.open(databaseName, owner);
+  if (kind === "indexeddb" && typeof indexedDB === "object") return await IndexedDbStore.open(databaseName, onBlocked);
   throw new CraError("unknown_storage", `no storage \`${kind}\` here, use indexeddb, file (Node) or memory`);
 }

@@ -35,11 +35,14 @@ export class Planner {
   readonly #store: TraceStore;
   readonly #hashers: Hashers;
   readonly #stopped: Map<string, Reason>;
+  readonly #atRisk: () => number | null;
 
-  constructor(store: TraceStore, hashers: Hashers, stopped: Map<string, Reason>) {
+  /** `atRisk` is what the source may hold of a session beyond what is stored; it becomes part of each head. */
+  constructor(store: TraceStore, hashers: Hashers, stopped: Map<string, Reason>, atRisk: () => number | null) {
     this.#store = store;
     this.#hashers = hashers;
     this.#stopped = stopped;
+    this.#atRisk = atRisk;
   }
 
   /**
@@ -51,7 +54,7 @@ export class Planner {
     for (const { session_id } of batch.groups) {
       if (UUID.test(session_id)) heads.set(session_id, await this.#store.head(session_id));
     }
-    const draft = new Draft(heads);
+    const draft = new Draft(heads, this.#atRisk());
     for (const group of batch.groups) await this.#planGroup(batch, group, draft);
     return draft.plan();
   }
@@ -61,7 +64,7 @@ export class Planner {
    * append, which only the store itself can judge.
    */
   planAppends(batch: BatchMessage, remembered: ReadonlyMap<string, SessionHead>): Plan | null {
-    const draft = new Draft(new Map(remembered));
+    const draft = new Draft(new Map(remembered), this.#atRisk());
     for (const group of batch.groups) {
       const head = draft.head(group.session_id);
       const hash = this.#hashers.ready(group.algorithm);
@@ -138,6 +141,7 @@ function isStoredAs(event: RawEvent, line: string, hash: HashText): boolean {
 class Draft {
   readonly #expected = new Map<string, ExpectedHead>();
   readonly #heads: Map<string, SessionHead | null>;
+  readonly #atRisk: number | null;
   readonly #changed = new Set<string>();
   readonly #segments: Segment[] = [];
   readonly #quarantine: QuarantineRecord[] = [];
@@ -145,8 +149,9 @@ class Draft {
   #appended = 0;
   #skipped = 0;
 
-  constructor(heads: Map<string, SessionHead | null>) {
+  constructor(heads: Map<string, SessionHead | null>, atRisk: number | null) {
     this.#heads = heads;
+    this.#atRisk = atRisk;
   }
 
   /** Where the session's chain will stand; the first look is what the store must still have. */
@@ -183,6 +188,7 @@ class Draft {
       head_hash: previous,
       ended: last.event_type === "session.ended",
       algorithm,
+      at_risk: last.event_type === "session.ended" ? 0 : this.#atRisk,
     });
     this.#changed.add(sessionId);
     this.#appended += events.length;

@@ -6,7 +6,8 @@
  */
 
 import type { HashAlgorithm } from "./algorithms.js";
-import type { QuarantineNotice, SessionHead, TraceStatistics, VerifyResult } from "./model.js";
+import type { QuarantineNotice, SessionHead, VerifyResult, WorkerStatistics } from "./model.js";
+import type { Durability } from "./store.js";
 
 /** An error as it crosses: the Python error's code, unchanged. */
 export interface ErrorBody {
@@ -112,6 +113,8 @@ export interface ResolverMethods {
   bridge: { params: BridgeCall; result: string };
   register_executor: { params: { readonly action_id: string; readonly deadline_ms: number }; result: null };
   unregister_executor: { params: { readonly action_id: string }; result: null };
+  /** Serve batches over another port from now on: the trace worker was replaced. */
+  connect_traces: { params: { readonly port: MessagePort }; result: null };
   close: { params: null; result: null };
 }
 
@@ -133,6 +136,14 @@ export interface SourceMethods {
   pending: { params: null; result: number };
   /** Calls that wait until they are stored hear that they are not; null means those of every session. */
   refuse: { params: { readonly reason: string; readonly session_ids: readonly string[] | null }; result: null };
+  running: { params: null; result: RunningSessions };
+}
+
+/** The sessions whose next event comes from here, and how many events of one of them may be not acknowledged. */
+export interface RunningSessions {
+  readonly session_ids: readonly string[];
+  /** Null where nobody can tell. */
+  readonly lost_at_most: number | null;
 }
 
 /** A piece of a stored session: whole lines. `next` is where to read on, null at the end; only the store knows its meaning. */
@@ -143,18 +154,31 @@ export interface StoredChunk {
 
 /** What the trace worker answers to the page. */
 export interface TraceMethods {
-  open: { params: { readonly storage: StorageKind; readonly database_name: string }; result: null };
-  flush: { params: null; result: null };
+  open: {
+    params: { readonly storage: StorageKind; readonly database_name: string; readonly owner: string };
+    result: null;
+  };
+  flush: { params: { readonly durability: Durability }; result: null };
   /** Everything that can be drained is stored; does not report quarantined events as flush does. */
   settle: { params: null; result: null };
   /** `position` is 0 at the start, then the last chunk's `next`. */
   read: { params: { readonly session_id: string; readonly position: number }; result: StoredChunk };
   verify: { params: { readonly session_id: string }; result: VerifyResult };
   sessions: { params: null; result: readonly SessionHead[] };
-  statistics: { params: null; result: TraceStatistics };
+  statistics: { params: null; result: WorkerStatistics };
   /** The resolver died: its port does not tell in browsers, the page does. */
   source_gone: { params: null; result: null };
-  close: { params: null; result: null };
+  /** `final`: the resolver ends too, so that nothing of its sessions can follow. */
+  close: { params: { readonly final: boolean }; result: null };
+}
+
+/** Notes of the page to the trace worker. */
+export interface PageNotes {
+  /** The page may go at any time: store what is pending. */
+  hidden: null;
+  /** The page goes to sleep: hold nothing that would keep it from that. */
+  sleep: null;
+  awake: null;
 }
 
 /** Notes of the resolver's worker to the page. */

@@ -21,7 +21,7 @@ export type LoadBridge = (pyodideUrl: string, onProgress: (step: BootProgress) =
 
 export class ResolverHost {
   readonly #loadBridge: LoadBridge;
-  readonly #tracesPort: MessagePort;
+  #tracesPort: MessagePort;
   readonly #page: Channel<PageMethods, ResolverMethods, None, ResolverNotes>;
   #loaded: LoadedBridge | null = null;
   #source: TraceSource | null = null;
@@ -38,6 +38,7 @@ export class ResolverHost {
         bridge: (call) => this.#call(call),
         register_executor: ({ action_id, deadline_ms }) => this.#register(action_id, deadline_ms),
         unregister_executor: ({ action_id }) => this.#unregister(action_id),
+        connect_traces: ({ port }) => this.#connectTraces(port),
         close: () => this.#close(),
       },
       notes: {},
@@ -57,6 +58,15 @@ export class ResolverHost {
     return null;
   }
 
+  /** What the trace worker before had drained and not acknowledged, the new one is given again. */
+  #connectTraces(port: MessagePort): null {
+    this.#tracesPort = port;
+    if (this.#loaded === null) return null;
+    this.#source?.close();
+    this.#source = new TraceSource(port, this.#loaded.bridge);
+    return null;
+  }
+
   /** The hash's package has its name. Loading it again costs nothing. */
   async #loadHash(algorithm: HashAlgorithm): Promise<null> {
     try {
@@ -69,7 +79,10 @@ export class ResolverHost {
   }
 
   async #call({ name, args }: BridgeCall): Promise<string> {
-    return await this.#running().bridge[name](...args);
+    const answer = this.#running().bridge[name](...args);
+    // A session of which nothing is stored cannot be found again, so its start is stored at once.
+    if (name === "create_session") this.#source?.wake();
+    return await answer;
   }
 
   #register(actionId: string, deadlineMs: number): null {

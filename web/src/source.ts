@@ -4,7 +4,7 @@ import { checkedBatch, parseAnswer } from "./bridge.js";
 import type { Bridge } from "./bridge.js";
 import { Channel, Reply } from "./channel.js";
 import type { None } from "./channel.js";
-import type { SourceMethods, SourceNotes } from "./protocol.js";
+import type { RunningSessions, SourceMethods, SourceNotes } from "./protocol.js";
 
 export class TraceSource {
   readonly #bridge: Bridge;
@@ -32,6 +32,7 @@ export class TraceSource {
           parseAnswer(bridge.refuse_durable(reason, session_ids === null ? "" : JSON.stringify(session_ids)));
           return null;
         },
+        running: () => parseAnswer(bridge.running_sessions()) as RunningSessions,
       },
       notes: {},
     });
@@ -41,6 +42,11 @@ export class TraceSource {
       this.#channel.note(callWaits ? "durable" : "pressure", null);
     });
     this.#channel.note("ready", null);
+  }
+
+  /** Have what is pending stored now instead of at the next interval. */
+  wake(): void {
+    this.#channel.note("pressure", null);
   }
 
   close(): void {

@@ -14,6 +14,7 @@ import { CraError } from "./errors.js";
 import { checkedSessionId, HASH, UUID } from "./formats.js";
 import type { SessionHead } from "./model.js";
 import type { StoredChunk } from "./protocol.js";
+import { FileSessionLocks } from "./session-locks-file.js";
 import { sameHead } from "./store.js";
 import type { BatchWrite, QuarantineRecord, Segment, TraceStore } from "./store.js";
 
@@ -24,32 +25,43 @@ const TAIL_BYTES = 64 * 1024;
 /** A session's file as this store last saw it. */
 interface KnownFile {
   readonly size: number;
-  readonly head: SessionHead;
+  readonly head: ChainedHead;
 }
+
+/** What a session's own file tells; its lock's file tells the rest. */
+type ChainedHead = Omit<SessionHead, "at_risk">;
 
 export class FileStore implements TraceStore {
   readonly name = "file";
+  readonly locks: FileSessionLocks;
   readonly #fs: typeof Fs;
   readonly #folder: string;
+  /** One commit at a time: compare and swap are several steps here. */
+  #turn: Promise<unknown> = Promise.resolve();
   readonly #known = new Map<string, KnownFile>();
   #closed = false;
 
-  private constructor(fs: typeof Fs, folder: string) {
+  private constructor(fs: typeof Fs, folder: string, locks: FileSessionLocks) {
     this.#fs = fs;
     this.#folder = folder;
+    this.locks = locks;
   }
 
-  /** Open `folder`, made when absent. */
-  static async open(folder: string): Promise<FileStore> {
+  /** Open `folder`, made when absent. `owner` is the name under which sessions are locked. */
+  static async open(folder: string, owner: string = crypto.randomUUID()): Promise<FileStore> {
     // Loaded here and not at the top, so that the bundle loads in browsers too.
-    const fs = await import("node:fs/promises");
-    const store = new FileStore(fs, folder);
-    await store.#run(() => fs.mkdir(store.#quarantineFolder, { recursive: true }));
+    const [fs, { hostname }] = await Promise.all([import("node:fs/promises"), import("node:os")]);
+    const locks = new FileSessionLocks(fs, `${folder}/locks`, checkedSessionId(owner), hostname());
+    const store = new FileStore(fs, folder, locks);
+    await store.#run(async () => {
+      await fs.mkdir(store.#quarantineFolder, { recursive: true });
+      await fs.mkdir(`${folder}/locks`, { recursive: true });
+    });
     return store;
   }
 
   head(sessionId: string): Promise<SessionHead | null> {
-    return this.#run(() => this.#head(checkedSessionId(sessionId)));
+    return this.#run(() => this.#wholeHead(checkedSessionId(sessionId)));
   }
 
   sessions(): Promise<readonly SessionHead[]> {
@@ -58,7 +70,7 @@ export class FileStore implements TraceStore {
       const ids = names.map((name) => name.slice(0, -SUFFIX.length)).filter((id) => UUID.test(id));
       const heads: SessionHead[] = [];
       for (const id of ids) {
-        const head = await this.#head(id);
+        const head = await this.#wholeHead(id);
         if (head !== null) heads.push(head);
       }
       return heads;
@@ -66,6 +78,12 @@ export class FileStore implements TraceStore {
   }
 
   commit(write: BatchWrite): Promise<boolean> {
+    const result = this.#turn.then(() => this.#commit(write));
+    this.#turn = result.catch(() => undefined);
+    return result;
+  }
+
+  #commit(write: BatchWrite): Promise<boolean> {
     return this.#run(async () => {
       for (const { session_id, head } of write.expected) {
         if (!sameHead(await this.#head(checkedSessionId(session_id)), head)) return false;
@@ -76,6 +94,7 @@ export class FileStore implements TraceStore {
         if (head !== undefined) await this.#append(segment, head);
       }
       if (created) await this.#syncFolder(this.#folder);
+      for (const { session_id, ended } of write.heads) if (ended) await this.locks.forget(session_id);
       for (const record of write.quarantine) await this.#keep(record);
       return true;
     });
@@ -115,6 +134,10 @@ export class FileStore implements TraceStore {
     });
   }
 
+  pause(): void {
+    // Files are opened for each call.
+  }
+
   close(): Promise<void> {
     this.#closed = true;
     return Promise.resolve();
@@ -128,7 +151,13 @@ export class FileStore implements TraceStore {
     return `${this.#folder}/${sessionId}${SUFFIX}`;
   }
 
-  async #head(sessionId: string): Promise<SessionHead | null> {
+  async #wholeHead(sessionId: string): Promise<SessionHead | null> {
+    const head = await this.#head(sessionId);
+    if (head === null) return null;
+    return { ...head, at_risk: head.ended ? 0 : await this.locks.atRisk(sessionId) };
+  }
+
+  async #head(sessionId: string): Promise<ChainedHead | null> {
     const path = this.#path(sessionId);
     const size = await this.#size(path);
     if (size === 0) return null;
@@ -239,7 +268,8 @@ export class FileStore implements TraceStore {
     try {
       return await work();
     } catch (cause) {
-      throw CraError.from(cause, "store_failed");
+      const full = cause instanceof Error && ["ENOSPC", "EDQUOT"].includes(String((cause as NodeJS.ErrnoException).code));
+      throw CraError.from(cause, full ? "store_full" : "store_failed");
     }
   }
 }
@@ -255,7 +285,7 @@ function algorithmOf(first: string): string {
 }
 
 /** Read a head out of a session's first and last line. A whole line that is no event of it is damage, never cut in silence. */
-function headOfLine(sessionId: string, first: string, last: string): SessionHead {
+function headOfLine(sessionId: string, first: string, last: string): ChainedHead {
   try {
     const event = JSON.parse(last) as Readonly<Record<string, unknown>>;
     const { sequence, event_hash: hash } = event;

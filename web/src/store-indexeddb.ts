@@ -12,11 +12,13 @@ import { joinBytes, splitLines } from "./bytes.js";
 import { CraError } from "./errors.js";
 import type { SessionHead } from "./model.js";
 import type { StoredChunk } from "./protocol.js";
+import { NoLocks, WebSessionLocks } from "./session-locks.js";
+import type { SessionLocks } from "./session-locks.js";
 import { sameHead } from "./store.js";
 import type { BatchWrite, QuarantineRecord, Segment, TraceStore } from "./store.js";
 
-/** Heads that were stored before there was a choice of hashes name none. */
-type StoredHead = Omit<SessionHead, "algorithm"> & Partial<Pick<SessionHead, "algorithm">>;
+/** Heads that were stored before there was a choice of hashes, or recovery, lack their members. */
+type StoredHead = Omit<SessionHead, "algorithm" | "at_risk"> & Partial<Pick<SessionHead, "algorithm" | "at_risk">>;
 
 interface TraceSchema extends DBSchema {
   segments: { key: [session_id: string, first_sequence: number]; value: Segment };
@@ -32,18 +34,29 @@ const SEGMENTS_PER_READ = 64;
 
 export class IndexedDbStore implements TraceStore {
   readonly name = "indexeddb";
+  readonly locks: SessionLocks;
   readonly #databaseName: string;
+  readonly #onBlocked: () => void;
   /** One promise for all callers, so that two calls at once open one connection. */
   #database: Promise<IDBPDatabase<TraceSchema>> | null = null;
   #closed = false;
 
-  private constructor(databaseName: string) {
+  private constructor(databaseName: string, onBlocked: () => void, manager: LockManager | undefined) {
     this.#databaseName = databaseName;
+    this.#onBlocked = onBlocked;
+    this.locks = manager === undefined ? new NoLocks() : new WebSessionLocks(manager, databaseName);
   }
 
-  /** Open or create the database. Rejects with `store_failed`. */
-  static async open(databaseName: string): Promise<IndexedDbStore> {
-    const store = new IndexedDbStore(databaseName);
+  /**
+   * Open or create the database. `onBlocked` is called while another tab's connection, of an older version that does
+   * not give way, keeps it from opening. Rejects with `store_failed`.
+   */
+  static async open(
+    databaseName: string,
+    onBlocked: () => void = ignoredHere,
+    manager = lockManager(),
+  ): Promise<IndexedDbStore> {
+    const store = new IndexedDbStore(databaseName, onBlocked, manager);
     await store.#run(() => Promise.resolve());
     return store;
   }
@@ -51,12 +64,12 @@ export class IndexedDbStore implements TraceStore {
   head(sessionId: string): Promise<SessionHead | null> {
     return this.#run(async (database) => {
       const head = await database.get("heads", sessionId);
-      return head === undefined ? null : withAlgorithm(head);
+      return head === undefined ? null : wholeHead(head);
     });
   }
 
   sessions(): Promise<readonly SessionHead[]> {
-    return this.#run(async (database) => (await database.getAll("heads")).map(withAlgorithm));
+    return this.#run(async (database) => (await database.getAll("heads")).map(wholeHead));
   }
 
   commit(write: BatchWrite): Promise<boolean> {
@@ -124,6 +137,11 @@ export class IndexedDbStore implements TraceStore {
     return this.#run((database) => database.getAll("quarantine"));
   }
 
+  /** An open connection may keep the page out of the back-forward cache, and a version change would throw it out. */
+  pause(): void {
+    this.#disconnect();
+  }
+
   close(): Promise<void> {
     this.#closed = true;
     this.#disconnect();
@@ -136,7 +154,8 @@ export class IndexedDbStore implements TraceStore {
     try {
       return await work(await this.#connect());
     } catch (cause) {
-      throw CraError.from(cause, "store_failed");
+      const full = cause instanceof DOMException && cause.name === "QuotaExceededError";
+      throw CraError.from(cause, full ? "store_full" : "store_failed");
     }
   }
 
@@ -156,6 +175,7 @@ export class IndexedDbStore implements TraceStore {
         database.createObjectStore("heads", { keyPath: "session_id" });
         database.createObjectStore("quarantine", { keyPath: ["session_id", "first_sequence", "event_id"] });
       },
+      blocked: this.#onBlocked,
       // Another tab deletes the database or brings a newer version: holding on would block it for ever.
       blocking: () => {
         this.#disconnect();
@@ -175,8 +195,13 @@ export class IndexedDbStore implements TraceStore {
   }
 }
 
-function withAlgorithm(head: StoredHead): SessionHead {
-  return { ...head, algorithm: head.algorithm ?? DEFAULT_ALGORITHM };
+/** Pages that are not served securely have none. */
+function lockManager(): LockManager | undefined {
+  return typeof navigator === "object" && "locks" in navigator ? navigator.locks : undefined;
+}
+
+function wholeHead(head: StoredHead): SessionHead {
+  return { ...head, algorithm: head.algorithm ?? DEFAULT_ALGORITHM, at_risk: head.at_risk ?? null };
 }
 
 /** Array keys sort after every number, so [id, []] ends the id's range. */

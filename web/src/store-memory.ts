@@ -2,12 +2,15 @@
 
 import type { SessionHead } from "./model.js";
 import type { StoredChunk } from "./protocol.js";
+import { NoLocks } from "./session-locks.js";
+import type { SessionLocks } from "./session-locks.js";
 import { sameHead } from "./store.js";
 import type { BatchWrite, QuarantineRecord, Segment, TraceStore } from "./store.js";
 import { joinBytes, splitLines } from "./bytes.js";
 
 export class MemoryStore implements TraceStore {
   readonly name = "memory";
+  readonly locks: SessionLocks = new NoLocks();
   readonly #segments = new Map<string, Segment[]>();
   readonly #heads = new Map<string, SessionHead>();
   readonly #quarantine = new Map<string, QuarantineRecord>();
@@ -59,6 +62,10 @@ export class MemoryStore implements TraceStore {
 
   quarantined(): Promise<readonly QuarantineRecord[]> {
     return Promise.resolve([...this.#quarantine.values()]);
+  }
+
+  pause(): void {
+    // Holds nothing outside of its worker.
   }
 
   close(): Promise<void> {

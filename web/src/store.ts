@@ -2,6 +2,7 @@
 
 import type { QuarantineNotice, SessionHead } from "./model.js";
 import type { StorageKind, StoredChunk } from "./protocol.js";
+import type { SessionLocks } from "./session-locks.js";
 
 /** One drained batch's lines of one session: JSONL bytes, one record of the store. */
 export interface Segment {
@@ -32,16 +33,19 @@ export interface BatchWrite {
   /** The compare of the compare-and-swap, for every session of the batch. */
   readonly expected: readonly ExpectedHead[];
   readonly segments: readonly Segment[];
+  /** The new ones; one without a segment changes `at_risk` only. */
   readonly heads: readonly SessionHead[];
   readonly quarantine: readonly QuarantineRecord[];
   readonly durability: Durability;
 }
 
 /**
- * Stores segments, heads and quarantined lines. Errors reject with `store_failed`, `store_closed` or `store_corrupt`.
+ * Stores segments, heads and quarantined lines. Errors reject with `store_failed`, `store_full`, `store_closed` or
+ * `store_corrupt`.
  */
 export interface TraceStore {
   readonly name: StorageKind;
+  readonly locks: SessionLocks;
   /** Where the session's chain stands, or null when the store does not know it. */
   head(sessionId: string): Promise<SessionHead | null>;
   /** Every session, by id (ids are in the order of their time). */
@@ -57,6 +61,8 @@ export interface TraceStore {
   /** The stored lines with from <= sequence < to, without LF. */
   lines(sessionId: string, from: number, to: number): Promise<readonly string[]>;
   quarantined(): Promise<readonly QuarantineRecord[]>;
+  /** Let go of what must not be held while the page sleeps; the next call takes it up again. */
+  pause(): void;
   /** Idempotent. */
   close(): Promise<void>;
 }

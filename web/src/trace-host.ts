@@ -6,9 +6,11 @@ import type { None } from "./channel.js";
 import { CraError } from "./errors.js";
 import { checkedSessionId } from "./formats.js";
 import { Hashers } from "./hashing.js";
-import type { VerifyResult } from "./model.js";
+import { randomBytes } from "./ids.js";
+import type { VerifyResult, WorkerStatistics } from "./model.js";
 import { openStore } from "./open-store.js";
-import type { SourceMethods, SourceNotes, StorageKind, StoredChunk, TraceMethods, TraceNotes } from "./protocol.js";
+import type { PageNotes, SourceMethods, SourceNotes, StoredChunk, TraceMethods, TraceNotes } from "./protocol.js";
+import { Recovery } from "./recovery.js";
 import type { TraceStore } from "./store.js";
 import { verifyTrace } from "./verify.js";
 import { TraceWriter } from "./writer.js";
@@ -19,6 +21,12 @@ const SOURCE_DEADLINE_MS = 30_000;
 
 /** Bytes of one chunk of a read: large enough to make messages rare, small enough to hold many. */
 const CHUNK_BYTES = 1024 * 1024;
+
+/** Until recovery is tried again where the store or the resolver did not let it be finished. */
+const RECOVERY_RETRY_MS = 1_000;
+
+/** At a close, a resolver that does not answer has something left. */
+const LAST_QUESTION_MS = 1_000;
 
 const workerClock: WriterClock = {
   after: (delayMs, work) => {
@@ -32,13 +40,20 @@ const workerClock: WriterClock = {
 interface Opened {
   readonly store: TraceStore;
   readonly writer: TraceWriter;
+  readonly recovery: Recovery;
 }
 
 export class TraceHost {
-  readonly #page: Channel<None, TraceMethods, None, TraceNotes>;
+  readonly #page: Channel<None, TraceMethods, PageNotes, TraceNotes>;
   readonly #source: Channel<SourceMethods, None, SourceNotes>;
   #opened: Opened | null = null;
   #sourceReady = false;
+  /** What the resolver's buffer may hold of one session; null until it told. */
+  #atRisk: number | null = null;
+  #recovered = false;
+  #cancelRetry: () => void = () => undefined;
+  #stopping: Promise<void> = Promise.resolve();
+  #asleep: Promise<readonly string[]> | null = null;
 
   constructor(control: MessagePort, traces: MessagePort) {
     this.#source = new Channel<SourceMethods, None, SourceNotes>(traces, {
@@ -47,7 +62,7 @@ export class TraceHost {
       notes: {
         ready: () => {
           this.#sourceReady = true;
-          this.#opened?.writer.start();
+          void this.#start();
         },
         pressure: () => {
           this.#opened?.writer.wake();
@@ -57,38 +72,53 @@ export class TraceHost {
         },
       },
     });
-    this.#source.onFailure(() => {
+    this.#source.onFailure(({ code }) => {
       // What was drained is still here and is stored by this last turn; then there is nothing more to drain.
-      void this.#stopWriting();
+      if (code !== "closed") this.#stopping = this.#stopWriting();
     });
-    this.#page = new Channel<None, TraceMethods, None, TraceNotes>(control, {
+    this.#page = new Channel<None, TraceMethods, PageNotes, TraceNotes>(control, {
       peer: "page",
       handlers: {
-        open: ({ storage, database_name }) => this.#open(storage, database_name),
-        flush: async () => {
-          await this.#writer().flush();
+        open: (params) => this.#open(params),
+        flush: async ({ durability }) => {
+          await this.#writer().flush(durability);
           return null;
         },
         settle: async () => {
+          await this.#stopping;
           await this.#writer().settle();
           return null;
         },
         read: ({ session_id, position }) => this.#read(session_id, position),
         verify: ({ session_id }) => this.#verify(session_id),
         sessions: () => this.#use().store.sessions(),
-        statistics: () => this.#use().writer.statistics(),
+        statistics: () => this.#statistics(),
         source_gone: () => {
           this.#source.fail(new CraError("worker_dead", "the resolver is gone, start a new one"));
           return null;
         },
-        close: () => this.#close(),
+        close: ({ final }) => this.#close(final),
       },
-      notes: {},
+      notes: {
+        hidden: () => {
+          void this.#opened?.writer.settle().catch(() => undefined);
+        },
+        sleep: () => {
+          this.#asleep ??= this.#opened?.writer.pause() ?? null;
+        },
+        awake: () => {
+          void this.#wake();
+        },
+      },
     });
   }
 
-  async #open(storage: StorageKind, databaseName: string): Promise<null> {
-    const store = await openStore(storage, databaseName);
+  async #open({ storage, database_name: name, owner }: TraceMethods["open"]["params"]): Promise<null> {
+    const onBlocked = (): void => {
+      const message = `another tab holds an older version of the database \`${name}\`: close it`;
+      this.#tell(new CraError("store_blocked", message));
+    };
+    const store = await openStore(storage, name, { owner, onBlocked });
     const hashers = new Hashers();
     // Where WebAssembly is refused, it is told now and not with the first batch.
     await hashers.load(DEFAULT_ALGORITHM);
@@ -97,20 +127,72 @@ export class TraceHost {
       store,
       hashers,
       clock: workerClock,
+      atRisk: () => this.#atRisk,
       onProblem: ({ code, message }, notice) => {
         this.#page.note("problem", { code, message, notice });
       },
     });
-    this.#opened = { store, writer };
+    const context = { store, hashers, randomBytes, nowMs: () => Date.now() };
+    const recovery = new Recovery(context, (problem) => {
+      this.#tell(problem);
+    });
+    this.#opened = { store, writer, recovery };
     // Python may take long to boot: nothing is asked of it before.
-    if (this.#sourceReady) writer.start();
+    if (this.#sourceReady) void this.#start();
     return null;
   }
 
+  /**
+   * Start draining; once what the resolver held is stored, end the sessions that have no writer. A session that ends
+   * meanwhile is in the answer, and one that begins is locked before its first line: neither is taken for lost.
+   */
+  async #start(): Promise<void> {
+    const opened = this.#opened;
+    if (opened === null) return;
+    const { store, writer, recovery } = opened;
+    try {
+      const running = await this.#source.call("running", null, SOURCE_DEADLINE_MS);
+      this.#atRisk = running.lost_at_most;
+      for (const sessionId of running.session_ids) await store.locks.take(sessionId, this.#atRisk);
+      writer.start();
+      await writer.settle();
+      await recovery.endOrphans(new Set(running.session_ids));
+      this.#recovered = true;
+    } catch (cause) {
+      // What the store refused was told by the writer.
+      if (this.#source.failure !== null || CraError.from(cause, "").code === "store_closed") return;
+      writer.start();
+      this.#cancelRetry = workerClock.after(RECOVERY_RETRY_MS, () => void this.#start());
+    }
+  }
+
+  /** The resolver is gone, and with it all that it had not given away: its sessions end here. */
   async #stopWriting(): Promise<void> {
-    const writer = this.#opened?.writer;
-    await writer?.settle().catch(() => undefined);
-    await writer?.close();
+    if (this.#opened === null) return;
+    const { writer, recovery } = this.#opened;
+    const before = writer.unfinished();
+    await writer.settle().catch(() => undefined);
+    await writer.close();
+    await recovery.endOwn([...new Set([...before, ...writer.unfinished()])]);
+  }
+
+  async #wake(): Promise<void> {
+    const asleep = this.#asleep;
+    this.#asleep = null;
+    if (asleep !== null) await this.#opened?.writer.resume(await asleep);
+  }
+
+  #statistics(): WorkerStatistics {
+    const { writer, recovery } = this.#use();
+    return {
+      ...writer.statistics(),
+      recovery: this.#recovered ? "done" : "waiting",
+      recovered: recovery.recovered,
+    };
+  }
+
+  #tell({ code, message }: CraError): void {
+    this.#page.note("problem", { code, message, notice: null });
   }
 
   async #read(sessionId: string, position: number): Promise<Reply<StoredChunk>> {
@@ -137,12 +219,24 @@ export class TraceHost {
     throw new CraError("session_not_found", `no session \`${sessionId}\` is stored here`);
   }
 
-  async #close(): Promise<null> {
+  async #close(final: boolean): Promise<null> {
+    this.#cancelRetry();
+    await this.#stopping;
+    const settled = final && (await this.#isDry());
     // Ends what waits for an answer of Python; a write that runs is waited for.
     this.#source.close();
     await this.#opened?.writer.close();
+    await this.#opened?.writer.release(settled);
     await this.#opened?.store.close();
     return null;
+  }
+
+  async #isDry(): Promise<boolean> {
+    try {
+      return (await this.#source.call("pending", null, LAST_QUESTION_MS)) === 0;
+    } catch {
+      return false;
+    }
   }
 
   #writer(): TraceWriter {

@@ -1,14 +1,14 @@
 /** The page's end of the trace worker: settles, reads and verifies. Shared by createCra and connectTraces. */
 
+import type { Deadlines, FlushOptions, TraceOptions } from "./api.js";
 import { joinBytes, splitLines } from "./bytes.js";
-import { Channel } from "./channel.js";
-import type { None } from "./channel.js";
 import { CraError } from "./errors.js";
-import type { Deadlines, TraceOptions } from "./api.js";
+import { randomBytes, uuid7 } from "./ids.js";
 import type { SessionHead, TraceEvent, TraceStatistics, VerifyResult } from "./model.js";
-import { defaultStorage, startWorker } from "./platform.js";
-import type { WorkerHandle } from "./platform.js";
-import type { StoredChunk, TraceMethods, TraceNotes } from "./protocol.js";
+import { watchPage } from "./page-life.js";
+import { defaultStorage } from "./platform.js";
+import type { StoredChunk, TraceMethods } from "./protocol.js";
+import { TraceLink } from "./trace-link.js";
 
 export const DEFAULT_DEADLINES: Deadlines = { bootMs: 120_000, callMs: 15_000, executeMs: 330_000, storeMs: 60_000 };
 
@@ -17,52 +17,54 @@ const DEFAULT_DATABASE = "cra-wasm";
 /** Codes that tell that nothing new can come: the store still holds all that was stored. */
 const SOURCE_GONE: readonly string[] = ["worker_dead", "worker_failed", "closed"];
 
-export class TraceClient {
-  readonly #worker: WorkerHandle;
-  readonly #channel: Channel<TraceMethods, None, TraceNotes>;
-  readonly #deadlines: Deadlines;
+/** Have the resolver's side serve its batches over a port. Rejects when it is gone. */
+export type ConnectSource = (port: MessagePort) => Promise<void>;
 
-  private constructor(worker: WorkerHandle, control: MessagePort, options: TraceOptions, deadlines: Deadlines) {
-    this.#worker = worker;
+export class TraceClient {
+  readonly #link: TraceLink;
+  readonly #deadlines: Deadlines;
+  readonly #unwatch: () => void;
+  #persisted: boolean | null = null;
+
+  private constructor(link: TraceLink, deadlines: Deadlines) {
+    this.#link = link;
     this.#deadlines = deadlines;
-    const tell = options.onTraceProblem ?? ((): void => undefined);
-    this.#channel = new Channel<TraceMethods, None, TraceNotes>(control, {
-      peer: "trace worker",
-      handlers: {},
-      notes: { problem: tell },
-    });
-    this.#channel.onFailure((error) => {
-      if (error.code !== "closed") tell({ code: error.code, message: error.message, notice: null });
-    });
-    worker.onDeath((error) => {
-      this.#channel.fail(error);
+    this.#unwatch = watchPage({
+      hidden: () => {
+        link.note("hidden");
+      },
+      sleep: () => {
+        link.note("sleep");
+      },
+      awake: () => {
+        link.note("awake");
+      },
     });
   }
 
-  /** Start the trace worker on `source`, the other end of which serves the bridge's batches, and open its store. */
+  /** Start the trace worker, open its store and have it drain what `connectSource` connects it with. */
   static async start(
     site: URL,
-    source: MessagePort,
+    connectSource: ConnectSource,
     options: TraceOptions,
     deadlines: Deadlines,
   ): Promise<TraceClient> {
-    const worker = await startWorker(new URL("lib/trace.worker.js", site), "trace worker");
-    const { port1, port2 } = new MessageChannel();
-    const client = new TraceClient(worker, port1, options, deadlines);
-    worker.connect({ kind: "connect", control: port2, traces: source });
     const storage = options.storage ?? defaultStorage;
-    const params = { storage, database_name: options.databaseName ?? DEFAULT_DATABASE };
-    try {
-      await client.#channel.call("open", params, deadlines.bootMs);
-    } catch (cause) {
-      await client.release();
-      throw cause;
-    }
+    const owner = uuid7(Date.now(), randomBytes(10));
+    const link = await TraceLink.open({
+      url: new URL("lib/trace.worker.js", site),
+      open: { storage, database_name: options.databaseName ?? DEFAULT_DATABASE, owner },
+      openDeadlineMs: deadlines.bootMs,
+      connectSource,
+      tell: options.onTraceProblem ?? ((): void => undefined),
+    });
+    const client = new TraceClient(link, deadlines);
+    if (storage === "indexeddb" && (options.askToPersist ?? true)) void client.#askToPersist();
     return client;
   }
 
-  async flush(): Promise<void> {
-    await this.#channel.call("flush", null, this.#deadlines.storeMs);
+  async flush({ durability = "relaxed" }: FlushOptions = {}): Promise<void> {
+    await this.#link.call("flush", { durability }, this.#deadlines.storeMs);
   }
 
   async *traces(sessionId: string): AsyncGenerator<TraceEvent, void, undefined> {
@@ -73,7 +75,7 @@ export class TraceClient {
 
   async verify(sessionId: string): Promise<VerifyResult> {
     await this.#settle();
-    return await this.#channel.call("verify", { session_id: sessionId }, this.#deadlines.storeMs);
+    return await this.#link.call("verify", { session_id: sessionId }, this.#deadlines.storeMs);
   }
 
   async exportJsonl(sessionId: string): Promise<Uint8Array<ArrayBuffer>> {
@@ -83,33 +85,34 @@ export class TraceClient {
   }
 
   sessions(): Promise<readonly SessionHead[]> {
-    return this.#channel.call("sessions", null, this.#deadlines.storeMs);
+    return this.#link.call("sessions", null, this.#deadlines.storeMs);
   }
 
-  statistics(): Promise<TraceStatistics> {
-    return this.#channel.call("statistics", null, this.#deadlines.callMs);
+  async statistics(): Promise<TraceStatistics> {
+    const told = await this.#link.call("statistics", null, this.#deadlines.callMs);
+    return { ...told, restarts: this.#link.restarts, persisted: this.#persisted };
   }
 
   /** Tell the trace worker that nothing more can come; what is stored stays readable. */
   async sourceGone(): Promise<void> {
     try {
-      await this.#channel.call("source_gone", null, this.#deadlines.callMs);
+      await this.#link.call("source_gone", null, this.#deadlines.callMs);
     } catch (cause) {
       // A trace worker that is gone too rejects every later call by itself.
       if (!(cause instanceof CraError)) throw cause;
     }
   }
 
-  /** Close the store and end the worker, whatever state it is in. */
-  async release(): Promise<void> {
+  /** Close the store and end the worker, whatever state it is in. `final`: the resolver ends with it. */
+  async release({ final }: { readonly final: boolean }): Promise<void> {
+    this.#unwatch();
     try {
-      await this.#channel.call("close", null, this.#deadlines.callMs);
+      await this.#link.call("close", { final }, this.#deadlines.callMs);
     } catch (cause) {
       // A worker that is gone or does not answer has nothing left that could be saved.
       if (!(cause instanceof CraError)) throw cause;
     } finally {
-      this.#channel.close();
-      await this.#worker.terminate();
+      await this.#link.end();
     }
   }
 
@@ -117,7 +120,7 @@ export class TraceClient {
     await this.#settle();
     for (let position: number | null = 0; position !== null; ) {
       const params: TraceMethods["read"]["params"] = { session_id: sessionId, position };
-      const chunk: StoredChunk = await this.#channel.call("read", params, this.#deadlines.storeMs);
+      const chunk: StoredChunk = await this.#link.call("read", params, this.#deadlines.storeMs);
       yield chunk.bytes;
       position = chunk.next;
     }
@@ -126,10 +129,19 @@ export class TraceClient {
   /** What was emitted before a read is part of it, as long as there is anything that emits. */
   async #settle(): Promise<void> {
     try {
-      await this.#channel.call("settle", null, this.#deadlines.storeMs);
+      await this.#link.call("settle", null, this.#deadlines.storeMs);
     } catch (cause) {
       const sourceGone = cause instanceof CraError && SOURCE_GONE.includes(cause.code);
-      if (!sourceGone || this.#channel.failure !== null) throw cause;
+      if (!sourceGone || this.#link.failure !== null) throw cause;
+    }
+  }
+  /** A browser may delete what an origin stored when the disk is full, unless it answers yes to this. */
+  async #askToPersist(): Promise<void> {
+    if (typeof document !== "object" || !("storage" in navigator)) return;
+    try {
+      this.#persisted = await navigator.storage.persist();
+    } catch {
+      // A page that may not ask was not answered.
     }
   }
 }

@@ -7,12 +7,13 @@
  */
 
 import { CraError } from "./errors.js";
+import { UUID } from "./formats.js";
 import type { Hashers } from "./hashing.js";
-import type { QuarantineNotice, SessionHead, TraceStatistics } from "./model.js";
+import type { QuarantineNotice, SessionHead, WriterStatistics } from "./model.js";
 import { Planner } from "./plan.js";
 import type { Plan } from "./plan.js";
 import type { BatchMessage } from "./protocol.js";
-import type { BatchWrite, TraceStore } from "./store.js";
+import type { BatchWrite, Durability, TraceStore } from "./store.js";
 
 /** Where batches come from: the resolver's side of the channel. */
 export interface BatchSource {
@@ -35,6 +36,8 @@ export interface WriterOptions {
   readonly store: TraceStore;
   readonly hashers: Hashers;
   readonly clock: WriterClock;
+  /** How many events of a session the source may hold beyond what is stored; null where nobody knows. */
+  readonly atRisk: () => number | null;
   /** Told of everything that could not be stored as it should, as it happens. */
   readonly onProblem: (problem: CraError, notice: QuarantineNotice | null) => void;
 }
@@ -60,6 +63,8 @@ export class TraceWriter {
   /** Drained and not acknowledged, oldest first. */
   readonly #held: BatchMessage[] = [];
   readonly #notices: QuarantineNotice[] = [];
+  /** Of the newest write that a power cut may take, until a strict one follows. */
+  #relaxed: string | null = null;
   readonly #counts = { batches_stored: 0, events_stored: 0, events_skipped: 0, events_quarantined: 0, retries: 0 };
   #unreported: QuarantineNotice[] = [];
   #turn: Promise<void> = Promise.resolve();
@@ -76,7 +81,7 @@ export class TraceWriter {
 
   constructor(options: WriterOptions) {
     this.#options = options;
-    this.#planner = new Planner(options.store, options.hashers, this.#stopped);
+    this.#planner = new Planner(options.store, options.hashers, this.#stopped, options.atRisk);
   }
 
   /** Take over what an earlier writer left un-acknowledged and drain from now on. Errors are told and retried. */
@@ -100,15 +105,20 @@ export class TraceWriter {
   /**
    * Store everything that was pending before the call. Rejects with the store's or the source's error; what was drained
    * stays held and is tried again. Does not tell of quarantined events: `flush` does.
+   *
+   * `strict` makes all that was ever stored here durable against power loss.
    */
-  async settle(): Promise<void> {
+  async settle(durability: Durability = "relaxed"): Promise<void> {
     if (this.#closed) throw new CraError("closed", "the trace writer is closed");
-    await this.#inTurn(() => this.#pump());
+    await this.#inTurn(async () => {
+      await this.#pump();
+      if (durability === "strict") await this.#harden();
+    });
   }
 
   /** As `settle`; rejects too when events since the last flush could not join their chain. */
-  async flush(): Promise<void> {
-    await this.settle();
+  async flush(durability: Durability = "relaxed"): Promise<void> {
+    await this.settle(durability);
     const notices = this.#unreported;
     this.#unreported = [];
     const [first] = notices;
@@ -117,10 +127,37 @@ export class TraceWriter {
     throw new CraError(code, "events could not join their chain and stand in the quarantine", { sessions: notices });
   }
 
-  statistics(): TraceStatistics {
+  /**
+   * Store what is pending and give the sessions' locks back, because the page goes to sleep: then another tab takes these
+   * sessions for interrupted. Returns those that were held. Never rejects: what could not be stored stays held.
+   */
+  async pause(): Promise<readonly string[]> {
+    await this.settle().catch(() => undefined);
+    const { locks } = this.#options.store;
+    const held = locks.held();
+    await locks.release(held, false);
+    this.#heads.clear();
+    this.#options.store.pause();
+    return held;
+  }
+
+  /** Take locks back, look at the store's heads anew, and go on. */
+  async resume(sessionIds: readonly string[]): Promise<void> {
+    this.#heads.clear();
+    for (const sessionId of sessionIds) await this.#options.store.locks.take(sessionId, this.#options.atRisk());
+    this.wake();
+  }
+
+  /** The sessions that this writer wrote last and that have not ended. */
+  unfinished(): readonly string[] {
+    const remembered = [...this.#heads.values()].filter((head) => !head.ended);
+    return [...new Set([...this.#options.store.locks.held(), ...remembered.map(({ session_id }) => session_id)])];
+  }
+
+  statistics(): WriterStatistics {
     const error = this.#lastError;
     return {
-      state: this.#closed ? "closed" : this.#failures > 0 ? "backing_off" : "running",
+      state: this.#state(error),
       store: this.#options.store.name,
       ...this.#counts,
       quarantined: [...this.#notices],
@@ -128,11 +165,34 @@ export class TraceWriter {
     };
   }
 
+  #state(error: CraError | null): WriterStatistics["state"] {
+    if (this.#closed) return "closed";
+    if (this.#failures === 0) return "running";
+    return error?.code === "store_full" ? "full" : "backing_off";
+  }
+
   /** Stop draining; what runs is waited for. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#cancelTimer?.();
     await this.#turn;
+  }
+
+  /**
+   * After `close`: give the sessions' locks back. `settled` means that the resolver has ended too and had nothing left,
+   * so that nothing can be missing behind what is stored, and each head says so.
+   */
+  async release(settled: boolean): Promise<void> {
+    const { store } = this.#options;
+    const certain = settled && this.#inStep && this.#held.length === 0 && this.#failures === 0;
+    for (const sessionId of certain ? store.locks.held() : []) {
+      const head = await store.head(sessionId);
+      if (head === null) continue;
+      const heads = [{ ...head, at_risk: 0 }];
+      const expected = [{ session_id: sessionId, head }];
+      await store.commit({ expected, segments: [], heads, quarantine: [], durability: "relaxed" });
+    }
+    await store.locks.release(store.locks.held(), certain);
   }
 
   /** One pump that nobody waits for: its failure is in the statistics and was told. */
@@ -198,6 +258,7 @@ export class TraceWriter {
         const batch = await this.#drain();
         if (batch.count === 0) break;
         drained += batch.count;
+        await this.#lock(batch);
         const early = this.#planner.planAppends(batch, this.#heads);
         if (early !== null) this.#remember(early);
         await storing;
@@ -211,7 +272,33 @@ export class TraceWriter {
   }
 
   async #storeHeld(): Promise<void> {
-    for (const batch of [...this.#held]) await this.#store(batch, await this.#planner.plan(batch));
+    for (const batch of [...this.#held]) {
+      await this.#lock(batch);
+      await this.#store(batch, await this.#planner.plan(batch));
+    }
+  }
+
+  /**
+   * A session's lock comes before its first line: one in the store whose lock is free has no writer. Where another holds
+   * it, the store's compare-and-swap decides.
+   */
+  async #lock(batch: BatchMessage): Promise<void> {
+    const { locks } = this.#options.store;
+    for (const { session_id } of batch.groups) {
+      if (!locks.holds(session_id) && UUID.test(session_id)) await locks.take(session_id, this.#options.atRisk());
+    }
+  }
+
+  /** Sync the store's log up to its end: everything before the strict write that this makes, too. */
+  async #harden(): Promise<void> {
+    const { store } = this.#options;
+    for (let sessionId = this.#relaxed; sessionId !== null; sessionId = this.#relaxed) {
+      const head = await store.head(sessionId);
+      const expected = [{ session_id: sessionId, head }];
+      const heads = head === null ? [] : [head];
+      const done = await store.commit({ expected, segments: [], heads, quarantine: [], durability: "strict" });
+      if (done) this.#relaxed = null;
+    }
   }
 
   async #drain(): Promise<BatchMessage> {
@@ -235,6 +322,10 @@ export class TraceWriter {
     }
     this.#remember(current);
     this.#count(current);
+    if (this.#asAsked(current.write).durability === "strict") this.#relaxed = null;
+    else this.#relaxed = current.write.heads.at(-1)?.session_id ?? this.#relaxed;
+    const ended = current.write.heads.filter((head) => head.ended).map(({ session_id }) => session_id);
+    if (ended.length > 0) await this.#options.store.locks.release(ended, true);
     this.#held.splice(0, this.#held.length, ...this.#held.filter((held) => held !== batch));
     await this.#refuseQuarantined(current);
     try {

@@ -1,0 +1,150 @@
+/**
+ * One small file per session, for Node, which has no Web Locks before version 24: who writes the session, and what may
+ * be missing if that writer is gone. A process of this machine that no longer runs holds nothing; one of another machine, or whose
+ * number was given to another process, is taken for alive: then nothing is recovered, and nothing is broken.
+ */
+
+import type * as Fs from "node:fs/promises";
+
+import type { SessionLocks } from "./session-locks.js";
+
+interface LockFile {
+  /** 0 when given back. */
+  readonly pid: number;
+  readonly host: string;
+  readonly owner: string;
+  readonly at_risk: number | null;
+}
+
+const FREE: LockFile = { pid: 0, host: "", owner: "", at_risk: null };
+
+export class FileSessionLocks implements SessionLocks {
+  readonly #fs: typeof Fs;
+  readonly #folder: string;
+  readonly #owner: string;
+  readonly #host: string;
+  readonly #held = new Map<string, number | null>();
+  /** One at a time: two for one session would use the same names. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  /** `owner` names a client: a worker that replaces its dead one takes its locks over. */
+  constructor(fs: typeof Fs, folder: string, owner: string, host: string) {
+    this.#fs = fs;
+    this.#folder = folder;
+    this.#owner = owner;
+    this.#host = host;
+  }
+
+  take(sessionId: string, atRisk: number | null): Promise<boolean> {
+    const result = this.#turn.then(() => this.#take(sessionId, atRisk));
+    this.#turn = result.catch(() => undefined);
+    return result;
+  }
+
+  async #take(sessionId: string, atRisk: number | null): Promise<boolean> {
+    if (this.#held.has(sessionId)) return true;
+    const path = this.#path(sessionId);
+    const fresh = `${path}.${this.#owner}.new`;
+    await this.#write(fresh, { pid: process.pid, host: this.#host, owner: this.#owner, at_risk: atRisk });
+    try {
+      if (!(await this.#link(fresh, path)) && !((await this.#setAside(sessionId)) && (await this.#link(fresh, path)))) return false;
+    } finally {
+      await this.#fs.rm(fresh, { force: true });
+    }
+    this.#held.set(sessionId, atRisk);
+    return true;
+  }
+
+  holds(sessionId: string): boolean {
+    return this.#held.has(sessionId);
+  }
+
+  held(): readonly string[] {
+    return [...this.#held.keys()];
+  }
+
+  /** A session that has not ended keeps its file: the next writer reads there what may be missing. */
+  async release(sessionIds: readonly string[], settled: boolean): Promise<void> {
+    for (const sessionId of sessionIds) {
+      const atRisk = this.#held.get(sessionId);
+      if (atRisk === undefined) continue;
+      this.#held.delete(sessionId);
+      await this.#write(this.#path(sessionId), { ...FREE, at_risk: settled ? 0 : atRisk });
+    }
+  }
+
+  /** Remove what an ended session leaves. */
+  async forget(sessionId: string): Promise<void> {
+    this.#held.delete(sessionId);
+    await this.#fs.rm(this.#path(sessionId), { force: true });
+  }
+
+  /** What may be missing of a session, null where nobody knows. */
+  async atRisk(sessionId: string): Promise<number | null> {
+    return (await this.#read(this.#path(sessionId))).at_risk;
+  }
+
+  #path(sessionId: string): string {
+    return `${this.#folder}/${sessionId}.json`;
+  }
+
+  /** Take a lock file whose writer is gone out of the way. A name is moved by one of two that try at once. */
+  async #setAside(sessionId: string): Promise<boolean> {
+    const path = this.#path(sessionId);
+    if (this.#isHeld(await this.#read(path))) return false;
+    const aside = `${path}.${this.#owner}.old`;
+    try {
+      await this.#fs.rename(path, aside);
+      // Another may have taken it between the look and the move.
+      const isHeld = this.#isHeld(await this.#read(aside));
+      if (isHeld) await this.#link(aside, path);
+      return !isHeld;
+    } catch (cause) {
+      if (codeOf(cause) === "ENOENT") return true;
+      throw cause;
+    } finally {
+      await this.#fs.rm(aside, { force: true });
+    }
+  }
+
+  #isHeld({ pid, host, owner }: LockFile): boolean {
+    if (pid === 0 || owner === this.#owner) return false;
+    if (host !== this.#host) return true;
+    try {
+      process.kill(pid, 0);
+      return true;
+    } catch (cause) {
+      return codeOf(cause) !== "ESRCH";
+    }
+  }
+
+  async #write(path: string, lock: LockFile): Promise<void> {
+    await this.#fs.writeFile(path, JSON.stringify(lock), { mode: 0o600 });
+  }
+
+  /** A file that is not there, or torn, is nobody's. */
+  async #read(path: string): Promise<LockFile> {
+    try {
+      const { pid, host, owner, at_risk } = JSON.parse(await this.#fs.readFile(path, "utf8")) as Partial<LockFile>;
+      if (!Number.isSafeInteger(pid) || typeof host !== "string" || typeof owner !== "string") return FREE;
+      return { pid: pid ?? 0, host, owner, at_risk: Number.isSafeInteger(at_risk) ? (at_risk ?? null) : null };
+    } catch (cause) {
+      if (cause instanceof SyntaxError || cause instanceof TypeError || codeOf(cause) === "ENOENT") return FREE;
+      throw cause;
+    }
+  }
+
+  async #link(from: string, to: string): Promise<boolean> {
+    try {
+      await this.#fs.link(from, to);
+      return true;
+    } catch (cause) {
+      if (codeOf(cause) === "EEXIST") return false;
+      throw cause;
+    }
+  }
+}
+
+function codeOf(cause: unknown): string | undefined {
+  return cause instanceof Error ? (cause as NodeJS.ErrnoException).code : undefined;
+}
