@@ -16,6 +16,7 @@ usage() {
   site    dist/site: Pyodide, the wheels, the bundle and the page
   demo    one governed decision in Node, verified, then the page (--once: do not serve)
   serve   dist/site on a local port (--port 8420)
+  chaos   break workers, pages and the browser, and look for losses (--seconds 120, --seed 1); report: .build/chaos.json
   bench   measure against the budgets: CPython, Node, Chromium, into docs/benchmarks; ARGS as of cra-wasm bench
   clean   remove everything that this script made
 TEXT
@@ -91,6 +92,21 @@ demo() {
   [ "${1:-}" = --once ] || exec $VENV/cra-wasm serve --dir dist/site "$@"
 }
 
+chaos() {
+  local seconds=120 seed=1
+  while [ $# -gt 0 ]; do
+    case "$1:${2:-}" in
+      *:*[!0-9]* | *:) stop "chaos does not know '$*'" "say --seconds NUMBER or --seed NUMBER, or nothing" ;;
+      --seconds:*) seconds=$2 ;;
+      --seed:*) seed=$2 ;;
+      *) stop "chaos does not know '$1'" "say --seconds NUMBER or --seed NUMBER, or nothing" ;;
+    esac
+    shift 2
+  done
+  site
+  CHAOS_SECONDS=$seconds CHAOS_SEED=$seed exec $VENV/pytest --installed -q -s tests/e2e/chaos --timeout=0
+}
+
 # Arguments are those of `cra-wasm bench`; every runtime is measured, also when one misses a budget.
 bench() {
   local runtime out="--out docs/benchmarks" baseline="" worst=0 status
@@ -123,6 +139,7 @@ case "$command" in
   test) site; exec $VENV/python web/build/test.py "$@" ;;
   demo) demo "$@" ;;
   serve) site; exec $VENV/cra-wasm serve --dir dist/site "$@" ;;
+  chaos) chaos "$@" ;;
   bench) bench "$@" ;;
   clean) rm -rf demo.trace.jsonl .build .venv dist web/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis ;;
   "" | help | -h | --help) usage ;;

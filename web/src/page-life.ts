@@ -2,10 +2,10 @@
 
 export interface PageWatcher {
   /** It can be seen no longer; this may be the last that it hears. */
-  hidden(): void;
+  readonly hidden: () => void;
   /** It is frozen, or waits in the back-forward cache, until it is awake or gone. */
-  sleep(): void;
-  awake(): void;
+  readonly sleep: () => void;
+  readonly awake: () => void;
 }
 
 /** Tell `watcher` of the page that this script runs in, until the answer is called. Elsewhere there is none. */
@@ -20,8 +20,8 @@ export function watchPage(watcher: PageWatcher): () => void {
     },
     { signal },
   );
-  document.addEventListener("freeze", watcher.sleep.bind(watcher), { signal });
-  document.addEventListener("resume", watcher.awake.bind(watcher), { signal });
+  document.addEventListener("freeze", watcher.sleep, { signal });
+  document.addEventListener("resume", watcher.awake, { signal });
   globalThis.addEventListener(
     "pagehide",
     ({ persisted }) => {

@@ -1,0 +1,119 @@
+"""What the pages of a chaos run said they had emitted and flushed, held against what is stored afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True, kw_only=True)
+class Told:
+    """One session, as its page told of it. Sequences are -1 until there was one."""
+
+    tab: int
+    acked: int = -1
+    emitted: int = -1
+    excused: bool = False
+    """The page was told that events of it could not join their chain: a fork or a gap, never silent."""
+    ownerless: bool = False
+    """Its page or its resolver is gone."""
+    due: bool = False
+    """A tab has started since: it must have ended."""
+    deleted: bool = False
+    """Its database was deleted by somebody."""
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Takes reports, and finds what contradicts them in the store."""
+
+    sessions: dict[str, Told] = field(default_factory=dict)
+    settled: set[str] = field(default_factory=set)
+    """Ended and checked: these cannot change any more."""
+    counts: Counter[str] = field(default_factory=Counter)
+    violations: list[str] = field(default_factory=list)
+
+    def take(self, text: str) -> None:
+        """Take one report of a page."""
+        told = json.loads(text)
+        kind, session = told["kind"], told.get("session")
+        if kind == "begun":
+            self.sessions[session] = Told(tab=told["tab"])
+        elif kind == "emitted":
+            self.sessions[session].emitted = told["sequence"]
+        elif kind == "acked":
+            known = self.sessions[session]
+            known.acked = max(known.acked, told["sequence"])
+            known.emitted = max(known.emitted, told["sequence"])
+            self.counts["flushes_acked"] += 1
+        elif kind == "problem":
+            self.counts[f"told_{told['code']}"] += 1
+            if session in self.sessions:
+                self.sessions[session].excused = True
+        elif kind == "restarting":
+            self.abandon(told["tab"])
+        elif kind == "restarted":
+            self.expect_recovery()
+
+    def abandon(self, tab: int) -> None:
+        """The tab or its resolver is gone, and nobody writes its sessions any more."""
+        for told in self.sessions.values():
+            if told.tab == tab:
+                told.ownerless = True
+
+    def expect_recovery(self) -> None:
+        """A tab starts: it ends what has no owner now."""
+        for told in self.sessions.values():
+            told.due = told.ownerless
+
+    def forget_all(self) -> None:
+        """Somebody deleted the database."""
+        for told in self.sessions.values():
+            told.deleted = True
+
+    def open_sessions(self) -> list[str]:
+        return [session for session in self.sessions if session not in self.settled]
+
+    def check(self, wanted: list[str], found: list[dict[str, Any]]) -> None:
+        """Hold what is stored of the wanted sessions against what was told of them before it was read."""
+        stored = {one["session"]: one for one in found}
+        for session in wanted:
+            told, one = self.sessions[session], stored.get(session)
+            if one is None:
+                if told.acked >= 0 and not told.deleted:
+                    self._violated(session, f"acknowledged up to {told.acked} and not stored at all")
+                if told.due:
+                    self.settled.add(session)
+                continue
+            self._check_one(session, told, one)
+
+    def _check_one(self, session: str, told: Told, one: dict[str, Any]) -> None:
+        if not one["valid"]:
+            self._violated(session, f"does not verify: {one['error']}")
+            return
+        made_here = (one["gap"] is not None) + (one["ended"] == "interrupted")
+        own = one["events"] - made_here
+        if own <= told.acked and not told.deleted:
+            self._violated(session, f"acknowledged up to {told.acked}, stored are {own} events")
+        if one["ended"] is None:
+            if told.due and not told.deleted:
+                self._violated(session, "has no writer and was not ended")
+            return
+        self.settled.add(session)
+        self.counts["events_stored"] += own
+        self.counts["events_acked"] += told.acked + 1
+        if one["ended"] == "interrupted":
+            self.counts["interrupted"] += 1
+        if one["gap"] is not None:
+            self.counts["gaps_disclosed"] += 1
+        missing = told.emitted + 1 - own
+        if missing > 0 and not (told.excused or told.deleted):
+            self.counts["unacked_missing_and_disclosed"] += missing
+            bound = None if one["gap"] is None else one["gap"]["lost_at_most"]
+            if one["gap"] is None or (bound is not None and bound < missing):
+                self._violated(session, f"{missing} events are missing, disclosed is {one['gap']}")
+
+    def _violated(self, session: str, what: str) -> None:
+        self.violations.append(f"{session} (tab {self.sessions[session].tab}): {what}")

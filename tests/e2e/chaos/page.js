@@ -1,0 +1,122 @@
+/** A page that works until something ends it, and tells what it emitted and what flush() resolved for. */
+
+const workers = [];
+globalThis.Worker = class extends Worker {
+  constructor(url, options) {
+    super(url, options);
+    workers.push({ name: options.name, worker: this });
+  }
+};
+
+const { createCra, verifyTrace } = await import("./lib/cra-wasm.js");
+const [seed, tab] = location.hash.slice(1).split("-").map(Number);
+
+/** mulberry32: the same work for the same seed. */
+let state = seed;
+function random(below) {
+  state = (state + 0x6d2b79f5) | 0;
+  let t = Math.imul(state ^ (state >>> 15), 1 | state);
+  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+  return ((t ^ (t >>> 14)) >>> 0) % below;
+}
+
+globalThis.acks = 0;
+globalThis.problems = [];
+let working = true;
+const report = (kind, body) => globalThis.chaosReport(JSON.stringify({ kind, tab, ...body }));
+
+const cra = await createCra({
+  baseUrl: "./",
+  databaseName: "chaos",
+  askToPersist: false,
+  onTraceProblem: ({ code, notice }) => {
+    globalThis.problems.push(code);
+    report("problem", { code, session: notice?.session_id ?? null });
+  },
+});
+globalThis.cra = cra;
+
+async function emitMany(session, count) {
+  const text = "x".repeat(random(400));
+  const calls = Array.from({ length: count }, (_, n) => cra.emit(session, "chaos.step", { n, text }));
+  const settled = await Promise.allSettled(calls);
+  const done = settled.filter(({ status }) => status === "fulfilled").map(({ value }) => value.sequence);
+  if (done.length > 0) report("emitted", { session, sequence: done.at(-1) });
+  const refused = settled.find(({ reason }) => reason !== undefined && reason.code !== "buffer_full");
+  if (refused !== undefined) throw refused.reason;
+  return done.at(-1);
+}
+
+async function flushed(session, sequence, ended) {
+  await cra.flush({ durability: random(4) === 0 ? "strict" : "relaxed" });
+  globalThis.acks += 1;
+  report("acked", { session, sequence, ended });
+}
+
+async function runSession() {
+  const session = await cra.createSession({ agentId: `tab-${tab}`, goal: "survive" });
+  report("begun", { session });
+  let sequence = 0;
+  for (let rounds = 1 + random(6); rounds > 0 && working; rounds -= 1) {
+    sequence = (await emitMany(session, 1 + random(60))) ?? sequence;
+    if (random(3) > 0) await flushed(session, sequence, false);
+  }
+  if (random(4) === 0) return;
+  await cra.endSession(session);
+  await flushed(session, sequence + 1, true);
+}
+
+/** A resolver that is gone is replaced; anything else is tried again with a new session. */
+async function mend(error) {
+  report("error", { code: error.code ?? String(error) });
+  try {
+    await cra.listAtlases();
+  } catch {
+    report("restarting", {});
+    await cra.restart();
+    report("restarted", {});
+  }
+  await new Promise((resolve) => { setTimeout(resolve, 50); });
+}
+
+async function work() {
+  while (working) await runSession().catch(mend);
+}
+
+globalThis.pause = async () => {
+  working = false;
+  await running;
+};
+globalThis.goOn = () => {
+  working = true;
+  running = work();
+};
+
+globalThis.endWorker = (name) => {
+  workers.findLast((each) => each.name === name).worker.terminate();
+};
+
+globalThis.recovered = async () => (await cra.statistics()).traces.recovery === "done";
+
+/** What is stored of these sessions: verified, and with its gap and end. */
+globalThis.audit = async (wanted) => {
+  const stored = new Set((await cra.sessions()).map(({ session_id }) => session_id));
+  const found = [];
+  for (const session of wanted.filter((id) => stored.has(id))) {
+    const bytes = await cra.exportJsonl(session);
+    const { valid, events, error } = await verifyTrace([bytes]);
+    const tail = new TextDecoder().decode(bytes).trimEnd().split("\n").slice(-2).map((line) => JSON.parse(line));
+    const gap = tail.find(({ event_type: type }) => type === "trace.gap");
+    const end = tail.find(({ event_type: type }) => type === "session.ended");
+    found.push({
+      session, valid, events, error,
+      gap: gap?.payload ?? null,
+      ended: end?.payload.reason ?? null,
+    });
+  }
+  return found;
+};
+
+let running = work();
+report("ready", {});
+globalThis.ready = true;

@@ -1,0 +1,177 @@
+"""Chaos: pages that work, a seeded choice of what goes wrong, and after each fault a look at what is stored.
+
+Two tabs write into one database all the time. After each fault the tabs are paused, and every session that
+could have changed is verified: what flush() resolved for is there, chains hold, sessions whose writer is gone
+have ended, and what is missing was told. Waits are on conditions of the pages, never on time.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from playwright.sync_api import BrowserContext, CDPSession, Page, Playwright, Route
+
+from cra_wasm.serve import serve_directory
+
+from .browser import OwnBrowser
+from .faults import FAULTS
+from .ledger import Ledger
+
+HERE: Final = Path(__file__).resolve().parent
+SITE: Final = HERE.parents[2] / "dist" / "site"
+TABS: Final = 2
+WAIT_MS: Final = 60_000
+"""Until something that must happen counts as hung; booting takes 2 s, and 10 on a machine that is busy."""
+
+PAGE: Final = (
+    '<!doctype html><title>chaos</title><link rel="icon" href="icon.svg">'
+    '<script type="module" src="chaos.js"></script>'
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Tab:
+    """One page that works."""
+
+    number: int
+    page: Page
+    devtools: CDPSession
+
+
+class Run:
+    """One run: a browser, its tabs, the ledger."""
+
+    def __init__(self, browser: OwnBrowser, address: str, seed: int) -> None:
+        self.browser = browser
+        self.address = address
+        self.random = random.Random(seed)
+        self.ledger = Ledger()
+        self.faults: Counter[str] = Counter()
+        self.tabs: list[Tab] = []
+        self._numbers = 0
+        self._context: BrowserContext = self._start_browser()
+
+    def _start_browser(self) -> BrowserContext:
+        context = self.browser.start()
+        context.set_default_timeout(WAIT_MS)
+        script = (HERE / "page.js").read_text()
+        context.route("**/chaos.html?*", lambda route: _answer(route, PAGE, "text/html"))
+        context.route("**/chaos.js", lambda route: _answer(route, script, "text/javascript"))
+        context.expose_binding("chaosReport", lambda _source, text: self.ledger.take(text))
+        return context
+
+    def open_tab(self) -> Tab:
+        """Open another page and wait until it works."""
+        page = self._context.new_page()
+        tab = Tab(number=-1, page=page, devtools=self._context.new_cdp_session(page))
+        self.tabs.append(tab)
+        return self.open_in(tab)
+
+    def open_in(self, tab: Tab) -> Tab:
+        """Have a tab load the page anew, under a number of its own."""
+        tab.number = self._numbers
+        self._numbers += 1
+        self.ledger.expect_recovery()
+        # Another address in the hash alone would not load anything.
+        seed = self.random.randrange(1 << 31)
+        tab.page.goto(f"{self.address}chaos.html?{tab.number}#{seed}-{tab.number}")
+        tab.page.wait_for_function("globalThis.ready === true")
+        return tab
+
+    def lose(self, tab: Tab) -> None:
+        """The tab's page is gone."""
+        self.ledger.abandon(tab.number)
+        self.tabs.remove(tab)
+
+    def restart_browser(self) -> None:
+        """Kill it with all its tabs, and start it on the same profile."""
+        self.browser.kill()
+        for tab in list(self.tabs):
+            self.lose(tab)
+        self._context = self._start_browser()
+
+    def wait_acks(self, tab: Tab, count: int) -> None:
+        """Wait until the tab's flush has resolved so many times more."""
+        tab.page.evaluate("acks = 0")
+        tab.page.wait_for_function("wanted => acks >= wanted", arg=count)
+
+    def wait_recovered(self, tab: Tab) -> None:
+        tab.page.wait_for_function("recovered()")
+
+    def one_fault(self, name: str) -> None:
+        """Let the tabs work, break something, look at what is stored."""
+        tab = self.random.choice(self.tabs)
+        self.wait_acks(tab, self.random.randrange(6))
+        FAULTS[name](self, tab)
+        self.faults[name] += 1
+        self.check()
+
+    def check(self) -> None:
+        """Start what is missing, so that it recovers; then compare everything that may have changed."""
+        while len(self.tabs) < TABS:
+            self.open_tab()
+        for tab in self.tabs:
+            self.wait_recovered(tab)
+        for tab in self.tabs:
+            tab.page.evaluate("pause()")
+        wanted = self.ledger.open_sessions()
+        self.ledger.check(wanted, self.tabs[-1].page.evaluate("wanted => audit(wanted)", wanted))
+        for tab in self.tabs:
+            tab.page.evaluate("goOn()")
+
+    def finish(self) -> None:
+        """Close everything in order, and look a last time, from a page that starts anew."""
+        for tab in list(self.tabs):
+            tab.page.close()
+            self.lose(tab)
+        self.check()
+
+
+def _answer(route: Route, body: str, content_type: str) -> None:
+    route.fulfill(body=body, content_type=content_type)
+
+
+def run_chaos(
+    playwright: Playwright, path: str, flags: list[str], *, seconds: float, seed: int
+) -> dict[str, Any]:
+    """Break things for so long; gives the report. Each fault comes once before any comes twice."""
+    server = serve_directory(SITE, port=0)
+    server.daemon_threads, server.block_on_close = True, False
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    folder = Path(tempfile.mkdtemp(prefix="cra-chaos-"))
+    browser = OwnBrowser(playwright, path, flags, folder / "profile")
+    started = time.monotonic()
+    try:
+        run = Run(browser, f"http://127.0.0.1:{server.server_address[1]}/", seed)
+        run.check()
+        order: list[str] = []
+        while time.monotonic() - started < seconds:
+            order = order or run.random.sample(sorted(FAULTS), len(FAULTS))
+            name = order.pop()
+            print(f"{time.monotonic() - started:6.1f} s  {name}", flush=True)
+            run.one_fault(name)
+            if run.ledger.violations:
+                break
+        run.finish()
+        return {
+            "seed": seed,
+            "seconds": round(time.monotonic() - started),
+            "faults": dict(sorted(run.faults.items())),
+            "sessions": len(run.ledger.sessions),
+            **dict(sorted(run.ledger.counts.items())),
+            "lost": len(run.ledger.violations),
+            "violations": run.ledger.violations,
+        }
+    finally:
+        browser.kill()
+        server.shutdown()
+        server.server_close()
+        shutil.rmtree(folder, ignore_errors=True)
