@@ -9,6 +9,7 @@ from ..errors import InvalidInput
 from . import (
     scenarios_endurance,
     scenarios_hash,
+    scenarios_log,
     scenarios_resolve,
     scenarios_steps,
     scenarios_timers,
@@ -22,6 +23,7 @@ FAMILIES: Final[dict[str, tuple[Scenario, ...]]] = {
     "trace": scenarios_trace.SCENARIOS,
     "timers": scenarios_timers.SCENARIOS,
     "hash": scenarios_hash.SCENARIOS,
+    "log": scenarios_log.SCENARIOS,
     "endurance": scenarios_endurance.SCENARIOS,
 }
 
@@ -36,7 +38,7 @@ def select(names: Sequence[str], runtime: str) -> list[Scenario]:
     """
     known = {one.name: one for family in FAMILIES.values() for one in family if runtime in one.runtimes}
     wanted: set[str] = set()
-    for name in names or FAMILIES:
+    for name in names or known:
         found = [one.name for one in FAMILIES.get(name, ()) if one.name in known]
         found += [name] if name in known else []
         if not found:

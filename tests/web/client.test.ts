@@ -257,6 +257,48 @@ test("thousands of events of one call come out whole, in chunks", async () => {
   });
 });
 
+test("a session streams out as it is stored, in whole lines, and a stream can be given up", async () => {
+  await withCra({}, async (cra) => {
+    const sessionId = await cra.createSession({ agentId: "a", goal: "g" });
+    await cra.emit(sessionId, "many.events", { count: 5_000 });
+    const whole = await cra.exportJsonl(sessionId);
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of cra.exportStream(sessionId)) chunks.push(chunk);
+    assert.ok(chunks.length > 1, `${chunks.length} chunks`);
+    assert.ok(chunks.every((chunk) => chunk.at(-1) === 10));
+    assert.deepEqual(Buffer.concat(chunks), Buffer.from(whole));
+    await cra.exportStream(sessionId).cancel();
+    await assert.rejects(cra.exportStream(SESSION_B).getReader().read(), withCode("session_not_found"));
+  });
+});
+
+test("retention removes the oldest finished sessions, never a pinned or a running one, and tells where they ended", async () => {
+  const options: CraOptions = { storage: "file", databaseName: await newFolder("traces"), retention: { maxSessions: 2 } };
+  await withCra(options, async (cra) => {
+    const sessions: string[] = [];
+    for (let n = 0; n < 5; n += 1) {
+      sessions.push(await cra.createSession({ agentId: "a", goal: "g" }));
+      await cra.flush();
+      if (n === 0) await cra.pin(sessions[0] ?? "");
+      if (n !== 1) await cra.endSession(sessions[n] ?? "");
+      await cra.flush();
+      while ((await cra.statistics()).traces.sessions_removed < n - 2) await cra.flush();
+    }
+    const kept = (await cra.sessions()).map(({ session_id }) => session_id);
+    assert.ok(kept.includes(sessions[0] ?? "") && kept.includes(sessions[1] ?? ""), kept.join());
+    const sealed = await cra.sealedSessions();
+    assert.deepEqual(sealed.map(({ session_id, events }) => [session_id, events]).slice(0, 2), [[sessions[2], 2], [sessions[3], 2]]);
+    await assert.rejects(cra.verify(sessions[2] ?? ""), withCode("session_removed"));
+    await assert.rejects(cra.pin(sessions[2] ?? ""), withCode("session_removed"));
+    await assert.rejects(cra.pin(SESSION_B), withCode("session_not_found"));
+  });
+});
+
+test("limits that are none reject the boot", async () => {
+  const refused = createCra({ baseUrl: SITE, storage: "memory", retention: { maxBytes: -1 } });
+  await assert.rejects(refused, withCode("invalid_retention"));
+});
+
 test("a session that is not stored, or an id that is none, is refused by name", async () => {
   await withCra({}, async (cra) => {
     await assert.rejects(cra.verify(SESSION_B), withCode("session_not_found"));

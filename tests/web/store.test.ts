@@ -147,6 +147,47 @@ for (const [kind, { open }] of Object.entries(kinds)) {
       assert.deepEqual(await readAll(store, SESSION_A, 100), lines);
     });
 
+    test("tells what each session takes, and when it was written", async () => {
+      const store = await open();
+      const lines = await chainLines(rawEvents(0, 4));
+      const before = Date.now();
+      await store.commit(appending(SESSION_A, lines, 0, 2));
+      await store.commit(appending(SESSION_A, lines, 2, 4));
+      const [footprint, ...others] = await store.footprints();
+      assert.deepEqual([footprint?.session_id, footprint?.ended, footprint?.pinned, others], [SESSION_A, false, false, []]);
+      assert.equal(footprint?.size_bytes, jsonl(lines).length);
+      // Files' times may be a little coarser than the clock.
+      assert.ok(Math.abs(footprint.updated_ms - before) < 10_000);
+    });
+
+    test("removes an ended session and keeps where its chain ended; nothing else is touched", async () => {
+      const store = await open();
+      const ended = await chainLines([...rawEvents(0, 2), rawEvent(2, { type: "session.ended" })]);
+      const other = await chainLines(rawEvents(0, 2, { session: SESSION_B }));
+      await store.commit(appending(SESSION_A, ended, 0, 3));
+      await store.commit(appending(SESSION_B, other, 0, 2));
+      assert.equal(await store.remove(SESSION_A, 1_234), true);
+      assert.deepEqual([await store.head(SESSION_A), await readAll(store, SESSION_A, 1000)], [null, []]);
+      assert.deepEqual(await store.sessions(), [headOf(SESSION_B, other)]);
+      assert.deepEqual(await readAll(store, SESSION_B, 1000), other);
+      const { head_hash } = headOf(SESSION_A, ended);
+      assert.deepEqual(await store.sealed(), [{ session_id: SESSION_A, events: 3, head_hash, algorithm: "sha256", removed_ms: 1_234 }]);
+      assert.equal(await store.remove(SESSION_A, 5_678), false);
+    });
+
+    test("removes nothing that is unfinished, pinned or unknown", async () => {
+      const store = await open();
+      const ended = await chainLines([...rawEvents(0, 2), rawEvent(2, { type: "session.ended" })]);
+      await store.commit(appending(SESSION_A, ended, 0, 3));
+      await store.commit(appending(SESSION_B, await chainLines(rawEvents(0, 2, { session: SESSION_B })), 0, 2));
+      assert.deepEqual([await store.pin(SESSION_A, true), await store.pin(uuid(0xc, 1), true)], [true, false]);
+      assert.deepEqual((await store.footprints()).filter(({ pinned }) => pinned).map(({ session_id }) => session_id), [SESSION_A]);
+      for (const id of [SESSION_A, SESSION_B, uuid(0xc, 1)]) assert.equal(await store.remove(id, 1), false);
+      assert.deepEqual([await readAll(store, SESSION_A, 1000), await store.sealed()], [ended, []]);
+      await store.pin(SESSION_A, false);
+      assert.equal(await store.remove(SESSION_A, 1), true);
+    });
+
     test("keeps a quarantined group once, however often it comes", async () => {
       const store = await open();
       const record: QuarantineRecord = {
@@ -293,7 +334,53 @@ void describe("the file store on disk", () => {
   });
 });
 
+/** Open a database as version 1 of the store made it. */
+function openFirstVersion(name: string): Promise<IDBDatabase> {
+  const request = indexedDB.open(name, 1);
+  request.onupgradeneeded = () => {
+    request.result.createObjectStore("segments", { keyPath: ["session_id", "first_sequence"] });
+    request.result.createObjectStore("heads", { keyPath: "session_id" });
+    request.result.createObjectStore("quarantine", { keyPath: ["session_id", "first_sequence", "event_id"] });
+  };
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => {
+      resolve(request.result);
+    };
+    request.onerror = () => {
+      reject(new Error(request.error?.message));
+    };
+  });
+}
+
 void describe("the IndexedDB store beside others", () => {
+  test("takes over a database of before there was retention", async () => {
+    const name = randomUUID();
+    const lines = await chainLines(rawEvents(0, 2));
+    const head: Partial<SessionHead> = { ...headOf(SESSION_A, lines) };
+    delete (head as { at_risk?: unknown }).at_risk;
+    const older = await openFirstVersion(name);
+    const transaction = older.transaction(["segments", "heads"], "readwrite");
+    transaction.objectStore("segments").put({ session_id: SESSION_A, first_sequence: 0, count: 2, bytes: jsonl(lines) });
+    transaction.objectStore("heads").put(head);
+    await new Promise((resolve) => {
+      transaction.oncomplete = resolve;
+    });
+    older.close();
+    const store = await IndexedDbStore.open(name);
+    assert.deepEqual([await store.sessions(), await readAll(store, SESSION_A, 1000)], [[headOf(SESSION_A, lines)], lines]);
+    assert.deepEqual([await store.sealed(), (await store.footprints())[0]?.pinned], [[], false]);
+  });
+
+  test("tells while an older version's connection, which does not give way, keeps it from opening", async () => {
+    const name = randomUUID();
+    const older = await openFirstVersion(name);
+    const told = new Promise<void>((resolve) => {
+      void IndexedDbStore.open(name, resolve).then((store) => store.close());
+    });
+    await told;
+    older.close();
+  });
+
   test("takes up where an earlier page stopped", async () => {
     const name = randomUUID();
     const lines = await chainLines(rawEvents(0, 4));

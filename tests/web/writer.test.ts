@@ -124,6 +124,9 @@ interface Setup {
   readonly clock: FakeClock;
   readonly problems: Problem[];
   readonly writer: TraceWriter;
+  /** What each attempt to make room removes. */
+  readonly rooms: number[];
+  readonly ended: string[];
 }
 
 async function setUp(
@@ -133,6 +136,7 @@ async function setUp(
 ): Promise<Setup> {
   const clock = new FakeClock();
   const problems: Problem[] = [];
+  const [rooms, ended]: [number[], string[]] = [[], []];
   await hashers.load("sha256");
   const writer = new TraceWriter({
     source,
@@ -140,9 +144,11 @@ async function setUp(
     clock,
     hashers,
     atRisk: () => 65_537,
+    makeRoom: () => Promise.resolve(rooms.shift() ?? 0),
+    onEnded: (sessionId) => ended.push(sessionId),
     onProblem: ({ code }, notice) => problems.push({ code, notice }),
   });
-  return { source, store, clock, problems, writer };
+  return { source, store, clock, problems, writer, rooms, ended };
 }
 
 async function stored(store: MemoryStore, sessionId = SESSION_A): Promise<string[]> {
@@ -664,6 +670,26 @@ test("a full store keeps the batch, says so, and work goes on when there is room
   await writer.settle();
   assert.deepEqual([writer.statistics().state, source.acked], ["running", [1]]);
   assert.deepEqual(await stored(store), await chainLines(rawEvents(0, 2)));
+});
+
+test("a full store that old sessions make room in takes the batch at once, and nobody need be told", async () => {
+  const { source, store, writer, problems, rooms } = await setUp();
+  store.commitFaults.push(new CraError("store_full", "no room"), new CraError("store_full", "no room"));
+  rooms.push(3, 1);
+  source.queue.push(batchOf(1, rawEvents(0, 2)));
+  await writer.flush();
+  assert.deepEqual([await stored(store), problems, rooms], [await chainLines(rawEvents(0, 2)), [], []]);
+});
+
+test("an end that is stored is told, once", async () => {
+  const { source, store, writer, ended } = await setUp();
+  store.commitFaults.push(new CraError("store_failed", "not yet"));
+  source.queue.push(batchOf(1, rawEvents(0, 1), [rawEvent(0, { session: SESSION_B }), rawEvent(1, { session: SESSION_B, type: "session.ended" })]));
+  await assert.rejects(writer.flush(), withCode("store_failed"));
+  assert.deepEqual(ended, []);
+  await writer.flush();
+  await writer.flush();
+  assert.deepEqual(ended, [SESSION_B]);
 });
 
 test("a flush ends while events keep coming", async () => {

@@ -9,6 +9,7 @@ import type {
   QuarantineNotice,
   Resolution,
   RiskTier,
+  SealedSession,
   SessionEnd,
   SessionEndReason,
   SessionHead,
@@ -20,6 +21,7 @@ import type {
 } from "./model.js";
 import type { HashAlgorithm } from "./algorithms.js";
 import type { BootProgress, StorageKind } from "./protocol.js";
+import type { Retention } from "./retention.js";
 import type { Durability } from "./store.js";
 
 /** Milliseconds until a call rejects with `deadline_exceeded`. */
@@ -49,6 +51,8 @@ export interface TraceOptions {
   /** Name of the IndexedDB database, or path of the folder for "file". Default "cra-wasm". */
   readonly databaseName?: string;
   readonly deadlines?: Partial<Deadlines>;
+  /** Limits beyond which the oldest finished sessions are removed; absent, none ever is. See `Retention`. */
+  readonly retention?: Retention;
   /** Ask the browser not to delete this origin's data when its disk is full; default true. Some ask the user then. */
   readonly askToPersist?: boolean;
   /** Called for each trace problem as it is found; flush() rejects for the same reason. */
@@ -165,6 +169,12 @@ export interface TraceAccess {
   verify(sessionId: string): Promise<VerifyResult>;
   /** The session's `.trace.jsonl`, byte for byte as it is stored. Rejects with `session_not_found`. */
   exportJsonl(sessionId: string): Promise<Uint8Array<ArrayBuffer>>;
+  /** The same as a stream of whole lines, in chunks of about 1 MiB: nothing waits in memory. Errors as exportJsonl. */
+  exportStream(sessionId: string): ReadableStream<Uint8Array>;
+  /** Keep a session from being removed by retention, or no longer. Rejects with `session_not_found`, `session_removed`. */
+  pin(sessionId: string, pinned?: boolean): Promise<void>;
+  /** Where the chains of removed sessions ended, by id. */
+  sealedSessions(): Promise<readonly SealedSession[]>;
   /** Every stored session, oldest first. */
   sessions(): Promise<readonly SessionHead[]>;
   /** Store what is pending and release the workers. A second call returns the first one's promise. */

@@ -1,6 +1,6 @@
 /** What JavaScript itself times for cra_wasm.bench: fixed loops, and a fixed workload for the machine's pace. */
 
-import { timeLog } from "./bench-log.js";
+import { timeFlush, timeLog, timeResolves, timeVerify } from "./bench-log.js";
 import { parseAnswer } from "./bridge.js";
 import type { Bridge, PyodideLike } from "./bridge.js";
 
@@ -20,7 +20,12 @@ const LOOPS: Readonly<Record<string, Loop>> = {
   },
 };
 
-const WAITING_LOOPS: Readonly<Record<string, WaitingLoop>> = { log: timeLog };
+const WAITING_LOOPS: Readonly<Record<string, WaitingLoop>> = {
+  log: timeLog,
+  log_resolve: timeResolves,
+  log_flush: timeFlush,
+  log_verify: timeVerify,
+};
 
 /** Return the microseconds that `count` rounds of a loop take. */
 export function timeLoop(bridge: Bridge, name: string, count: number, texts: readonly string[]): number {

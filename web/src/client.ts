@@ -29,6 +29,7 @@ import type {
   ResolverStatistics,
   SessionEnd,
   SessionEndReason,
+  SealedSession,
   SessionHead,
   Statistics,
   TraceEvent,
@@ -264,6 +265,18 @@ class CraClient implements Cra {
 
   exportJsonl(sessionId: string): Promise<Uint8Array<ArrayBuffer>> {
     return this.#parts.traces.exportJsonl(sessionId);
+  }
+
+  exportStream(sessionId: string): ReadableStream<Uint8Array> {
+    return this.#parts.traces.exportStream(sessionId);
+  }
+
+  pin(sessionId: string, pinned?: boolean): Promise<void> {
+    return this.#parts.traces.pin(sessionId, pinned);
+  }
+
+  sealedSessions(): Promise<readonly SealedSession[]> {
+    return this.#parts.traces.sealedSessions();
   }
 
   sessions(): Promise<readonly SessionHead[]> {

@@ -8,4 +8,6 @@ export type * from "./api.js";
 export type { HashAlgorithm } from "./algorithms.js";
 export type * from "./model.js";
 export type { PyodideLike } from "./bridge.js";
+export type { Retention } from "./retention.js";
+export type { Durability } from "./store.js";
 export type { BootProgress, StorageKind } from "./protocol.js";

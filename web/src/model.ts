@@ -227,6 +227,16 @@ export interface SessionHead {
   readonly at_risk: number | null;
 }
 
+/** What is left of a session whose events were removed by retention: where its chain ended. */
+export interface SealedSession {
+  readonly session_id: string;
+  readonly events: number;
+  readonly head_hash: string;
+  readonly algorithm: string;
+  /** When it was removed, as milliseconds since 1970. */
+  readonly removed_ms: number;
+}
+
 /** A session that a writer found without one, and ended (PROTOCOL 3.18). */
 export interface RecoveredSession {
   readonly session_id: string;
@@ -269,6 +279,8 @@ export interface TraceStatistics {
   readonly recovery: "waiting" | "done";
   /** The newest 100 at most. */
   readonly recovered: readonly RecoveredSession[];
+  /** By retention or for want of room. */
+  readonly sessions_removed: number;
   /** How often a trace worker that died was replaced. */
   readonly restarts: number;
   /** What the browser answered when asked to keep this origin's data: null where nobody was asked, or it has not said. */
@@ -276,7 +288,7 @@ export interface TraceStatistics {
 }
 
 /** The part of the statistics that the trace worker itself knows. */
-export type WriterStatistics = Omit<TraceStatistics, "recovery" | "recovered" | "restarts" | "persisted">;
+export type WriterStatistics = Omit<TraceStatistics, "recovery" | "recovered" | "sessions_removed" | "restarts" | "persisted">;
 export type WorkerStatistics = Omit<TraceStatistics, "restarts" | "persisted">;
 
 /** The resolver's own figures; more fields may be present. `atlases` are the ids of the loaded ones. */

@@ -6,7 +6,8 @@
  */
 
 import type { HashAlgorithm } from "./algorithms.js";
-import type { QuarantineNotice, SessionHead, VerifyResult, WorkerStatistics } from "./model.js";
+import type { QuarantineNotice, SealedSession, SessionHead, VerifyResult, WorkerStatistics } from "./model.js";
+import type { Retention } from "./retention.js";
 import type { Durability } from "./store.js";
 
 /** An error as it crosses: the Python error's code, unchanged. */
@@ -155,7 +156,12 @@ export interface StoredChunk {
 /** What the trace worker answers to the page. */
 export interface TraceMethods {
   open: {
-    params: { readonly storage: StorageKind; readonly database_name: string; readonly owner: string };
+    params: {
+      readonly storage: StorageKind;
+      readonly database_name: string;
+      readonly owner: string;
+      readonly retention: Retention | null;
+    };
     result: null;
   };
   flush: { params: { readonly durability: Durability }; result: null };
@@ -165,6 +171,8 @@ export interface TraceMethods {
   read: { params: { readonly session_id: string; readonly position: number }; result: StoredChunk };
   verify: { params: { readonly session_id: string }; result: VerifyResult };
   sessions: { params: null; result: readonly SessionHead[] };
+  sealed: { params: null; result: readonly SealedSession[] };
+  pin: { params: { readonly session_id: string; readonly pinned: boolean }; result: null };
   statistics: { params: null; result: WorkerStatistics };
   /** The resolver died: its port does not tell in browsers, the page does. */
   source_gone: { params: null; result: null };

@@ -12,10 +12,12 @@ import { joinBytes, splitLines } from "./bytes.js";
 import { namedAlgorithm } from "./chain.js";
 import { CraError } from "./errors.js";
 import { checkedSessionId, HASH, UUID } from "./formats.js";
-import type { SessionHead } from "./model.js";
+import type { SealedSession, SessionHead } from "./model.js";
 import type { StoredChunk } from "./protocol.js";
+import type { Footprint } from "./retention.js";
 import { FileSessionLocks } from "./session-locks-file.js";
-import { sameHead } from "./store.js";
+import { FileSeals } from "./store-file-seals.js";
+import { sameHead, sealedOf } from "./store.js";
 import type { BatchWrite, QuarantineRecord, Segment, TraceStore } from "./store.js";
 
 const SUFFIX = ".trace.jsonl";
@@ -36,6 +38,7 @@ export class FileStore implements TraceStore {
   readonly locks: FileSessionLocks;
   readonly #fs: typeof Fs;
   readonly #folder: string;
+  readonly #seals: FileSeals;
   /** One commit at a time: compare and swap are several steps here. */
   #turn: Promise<unknown> = Promise.resolve();
   readonly #known = new Map<string, KnownFile>();
@@ -44,6 +47,7 @@ export class FileStore implements TraceStore {
   private constructor(fs: typeof Fs, folder: string, locks: FileSessionLocks) {
     this.#fs = fs;
     this.#folder = folder;
+    this.#seals = new FileSeals(fs, folder);
     this.locks = locks;
   }
 
@@ -66,10 +70,8 @@ export class FileStore implements TraceStore {
 
   sessions(): Promise<readonly SessionHead[]> {
     return this.#run(async () => {
-      const names = (await this.#fs.readdir(this.#folder)).filter((name) => name.endsWith(SUFFIX)).sort();
-      const ids = names.map((name) => name.slice(0, -SUFFIX.length)).filter((id) => UUID.test(id));
       const heads: SessionHead[] = [];
-      for (const id of ids) {
+      for (const id of await this.#ids()) {
         const head = await this.#wholeHead(id);
         if (head !== null) heads.push(head);
       }
@@ -134,6 +136,44 @@ export class FileStore implements TraceStore {
     });
   }
 
+  footprints(): Promise<readonly Footprint[]> {
+    return this.#run(async () => {
+      const pinned = await this.#seals.pinned();
+      const all: Footprint[] = [];
+      for (const id of await this.#ids()) {
+        const head = await this.#head(id);
+        const { size, mtimeMs } = await this.#fs.stat(this.#path(id));
+        const ended = head?.ended ?? false;
+        all.push({ session_id: id, ended, pinned: pinned.has(id), size_bytes: size, updated_ms: Math.floor(mtimeMs) });
+      }
+      return all;
+    });
+  }
+
+  pin(sessionId: string, pinned: boolean): Promise<boolean> {
+    return this.#run(async () => {
+      if ((await this.#head(checkedSessionId(sessionId))) === null) return false;
+      await this.#seals.pin(sessionId, pinned);
+      return true;
+    });
+  }
+
+  remove(sessionId: string, nowMs: number): Promise<boolean> {
+    return this.#run(async () => {
+      const head = await this.#wholeHead(checkedSessionId(sessionId));
+      if (head?.ended !== true || (await this.#seals.pinned()).has(sessionId)) return false;
+      await this.#seals.seal(sealedOf(head, nowMs));
+      this.#known.delete(sessionId);
+      await this.#fs.rm(this.#path(sessionId));
+      await this.#syncFolder(this.#folder);
+      return true;
+    });
+  }
+
+  sealed(): Promise<readonly SealedSession[]> {
+    return this.#run(() => this.#seals.all());
+  }
+
   pause(): void {
     // Files are opened for each call.
   }
@@ -145,6 +185,12 @@ export class FileStore implements TraceStore {
 
   get #quarantineFolder(): string {
     return `${this.#folder}/quarantine`;
+  }
+
+  /** Of the sessions that have a file, in order. */
+  async #ids(): Promise<readonly string[]> {
+    const names = (await this.#fs.readdir(this.#folder)).filter((name) => name.endsWith(SUFFIX)).sort();
+    return names.map((name) => name.slice(0, -SUFFIX.length)).filter((id) => UUID.test(id));
   }
 
   #path(sessionId: string): string {

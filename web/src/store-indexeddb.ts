@@ -10,23 +10,31 @@ import type { DBSchema, IDBPDatabase } from "idb";
 import { DEFAULT_ALGORITHM } from "./algorithms.js";
 import { joinBytes, splitLines } from "./bytes.js";
 import { CraError } from "./errors.js";
-import type { SessionHead } from "./model.js";
+import type { SealedSession, SessionHead } from "./model.js";
 import type { StoredChunk } from "./protocol.js";
 import { NoLocks, WebSessionLocks } from "./session-locks.js";
 import type { SessionLocks } from "./session-locks.js";
-import { sameHead } from "./store.js";
+import type { Footprint } from "./retention.js";
+import { sameHead, sealedOf } from "./store.js";
 import type { BatchWrite, QuarantineRecord, Segment, TraceStore } from "./store.js";
 
-/** Heads that were stored before there was a choice of hashes, or recovery, lack their members. */
-type StoredHead = Omit<SessionHead, "algorithm" | "at_risk"> & Partial<Pick<SessionHead, "algorithm" | "at_risk">>;
+/** Heads that were stored before there was a choice of hashes, recovery or retention, lack their members. */
+type StoredHead = Omit<SessionHead, "algorithm" | "at_risk"> &
+  Partial<Pick<SessionHead, "algorithm" | "at_risk">> & {
+    readonly pinned?: boolean;
+    readonly size_bytes?: number;
+    readonly updated_ms?: number;
+  };
 
 interface TraceSchema extends DBSchema {
   segments: { key: [session_id: string, first_sequence: number]; value: Segment };
   heads: { key: string; value: StoredHead };
   quarantine: { key: [session_id: string, first_sequence: number, event_id: string]; value: QuarantineRecord };
+  sealed: { key: string; value: SealedSession };
 }
 
-const VERSION = 1;
+/** 2 brought `sealed`. */
+const VERSION = 2;
 const STORES = ["segments", "heads", "quarantine"] as const;
 
 /** Segments that one read fetches at most: bounds the memory of a read, not its result. */
@@ -91,7 +99,11 @@ export class IndexedDbStore implements TraceStore {
         }
         // INVARIANT: nothing but this transaction's requests is awaited in here, and a put that throws aborts the rest.
         for (const segment of write.segments) void transaction.objectStore("segments").add(segment).catch(ignoredHere);
-        for (const head of write.heads) void heads.put(head).catch(ignoredHere);
+        const before = new Map(stored.map((head) => [head?.session_id, head]));
+        for (const head of write.heads) {
+          const added = write.segments.filter(({ session_id }) => session_id === head.session_id);
+          void heads.put(grown(head, before.get(head.session_id), added)).catch(ignoredHere);
+        }
         for (const record of write.quarantine) {
           void transaction.objectStore("quarantine").put(record).catch(ignoredHere);
         }
@@ -137,6 +149,48 @@ export class IndexedDbStore implements TraceStore {
     return this.#run((database) => database.getAll("quarantine"));
   }
 
+  footprints(): Promise<readonly Footprint[]> {
+    return this.#run(async (database) =>
+      (await database.getAll("heads")).map(({ session_id, ended, pinned, size_bytes, updated_ms }) => ({
+        session_id,
+        ended,
+        pinned: pinned ?? false,
+        size_bytes: size_bytes ?? 0,
+        updated_ms: updated_ms ?? 0,
+      })),
+    );
+  }
+
+  pin(sessionId: string, pinned: boolean): Promise<boolean> {
+    return this.#run(async (database) => {
+      const transaction = database.transaction("heads", "readwrite");
+      const head = await transaction.store.get(sessionId);
+      if (head !== undefined) void transaction.store.put({ ...head, pinned }).catch(ignoredHere);
+      await transaction.done;
+      return head !== undefined;
+    });
+  }
+
+  remove(sessionId: string, nowMs: number): Promise<boolean> {
+    return this.#run(async (database) => {
+      const transaction = database.transaction(["segments", "heads", "sealed"], "readwrite", { durability: "strict" });
+      const heads = transaction.objectStore("heads");
+      const head = await heads.get(sessionId);
+      const removable = head !== undefined && head.ended && head.pinned !== true;
+      if (removable) {
+        void transaction.objectStore("segments").delete(segmentsFrom(sessionId, 0)).catch(ignoredHere);
+        void transaction.objectStore("sealed").put(sealedOf(wholeHead(head), nowMs)).catch(ignoredHere);
+        void heads.delete(sessionId).catch(ignoredHere);
+      }
+      await transaction.done;
+      return removable;
+    });
+  }
+
+  sealed(): Promise<readonly SealedSession[]> {
+    return this.#run((database) => database.getAll("sealed"));
+  }
+
   /** An open connection may keep the page out of the back-forward cache, and a version change would throw it out. */
   pause(): void {
     this.#disconnect();
@@ -170,7 +224,9 @@ export class IndexedDbStore implements TraceStore {
 
   #open(): Promise<IDBPDatabase<TraceSchema>> {
     return openDB<TraceSchema>(this.#databaseName, VERSION, {
-      upgrade(database) {
+      upgrade(database, oldVersion) {
+        if (oldVersion < 2) database.createObjectStore("sealed", { keyPath: "session_id" });
+        if (oldVersion >= 1) return;
         database.createObjectStore("segments", { keyPath: ["session_id", "first_sequence"] });
         database.createObjectStore("heads", { keyPath: "session_id" });
         database.createObjectStore("quarantine", { keyPath: ["session_id", "first_sequence", "event_id"] });
@@ -201,7 +257,14 @@ function lockManager(): LockManager | undefined {
 }
 
 function wholeHead(head: StoredHead): SessionHead {
-  return { ...head, algorithm: head.algorithm ?? DEFAULT_ALGORITHM, at_risk: head.at_risk ?? null };
+  const { session_id, next_sequence, head_hash, ended, algorithm = DEFAULT_ALGORITHM, at_risk = null } = head;
+  return { session_id, next_sequence, head_hash, ended, algorithm, at_risk };
+}
+
+/** The head as it is stored: with what its session takes, and when it was written. */
+function grown(head: SessionHead, before: StoredHead | undefined, added: readonly Segment[]): StoredHead {
+  const size = added.reduce((sum, { bytes }) => sum + bytes.length, before?.size_bytes ?? 0);
+  return { ...head, pinned: before?.pinned ?? false, size_bytes: size, updated_ms: Date.now() };
 }
 
 /** Array keys sort after every number, so [id, []] ends the id's range. */

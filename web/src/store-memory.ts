@@ -1,10 +1,11 @@
 /** A store that lives and dies with its worker. For tests, and for pages that must leave nothing behind. */
 
-import type { SessionHead } from "./model.js";
+import type { SealedSession, SessionHead } from "./model.js";
 import type { StoredChunk } from "./protocol.js";
 import { NoLocks } from "./session-locks.js";
 import type { SessionLocks } from "./session-locks.js";
-import { sameHead } from "./store.js";
+import type { Footprint } from "./retention.js";
+import { sameHead, sealedOf } from "./store.js";
 import type { BatchWrite, QuarantineRecord, Segment, TraceStore } from "./store.js";
 import { joinBytes, splitLines } from "./bytes.js";
 
@@ -13,6 +14,9 @@ export class MemoryStore implements TraceStore {
   readonly locks: SessionLocks = new NoLocks();
   readonly #segments = new Map<string, Segment[]>();
   readonly #heads = new Map<string, SessionHead>();
+  readonly #pinned = new Set<string>();
+  readonly #updated = new Map<string, number>();
+  readonly #sealed = new Map<string, SealedSession>();
   readonly #quarantine = new Map<string, QuarantineRecord>();
 
   head(sessionId: string): Promise<SessionHead | null> {
@@ -34,7 +38,10 @@ export class MemoryStore implements TraceStore {
       if (stored === undefined) this.#segments.set(segment.session_id, [segment]);
       else stored.push(segment);
     }
-    for (const head of write.heads) this.#heads.set(head.session_id, head);
+    for (const head of write.heads) {
+      this.#heads.set(head.session_id, head);
+      this.#updated.set(head.session_id, Date.now());
+    }
     for (const record of write.quarantine) {
       this.#quarantine.set(`${record.session_id} ${record.first_sequence} ${record.event_id}`, record);
     }
@@ -62,6 +69,38 @@ export class MemoryStore implements TraceStore {
 
   quarantined(): Promise<readonly QuarantineRecord[]> {
     return Promise.resolve([...this.#quarantine.values()]);
+  }
+
+  footprints(): Promise<readonly Footprint[]> {
+    const all = [...this.#heads.values()].map(({ session_id, ended }) => ({
+      session_id,
+      ended,
+      pinned: this.#pinned.has(session_id),
+      size_bytes: (this.#segments.get(session_id) ?? []).reduce((sum, { bytes }) => sum + bytes.length, 0),
+      updated_ms: this.#updated.get(session_id) ?? 0,
+    }));
+    return Promise.resolve(all);
+  }
+
+  pin(sessionId: string, pinned: boolean): Promise<boolean> {
+    if (!this.#heads.has(sessionId)) return Promise.resolve(false);
+    if (pinned) this.#pinned.add(sessionId);
+    else this.#pinned.delete(sessionId);
+    return Promise.resolve(true);
+  }
+
+  remove(sessionId: string, nowMs: number): Promise<boolean> {
+    const head = this.#heads.get(sessionId);
+    if (head?.ended !== true || this.#pinned.has(sessionId)) return Promise.resolve(false);
+    this.#sealed.set(sessionId, sealedOf(head, nowMs));
+    this.#heads.delete(sessionId);
+    this.#segments.delete(sessionId);
+    return Promise.resolve(true);
+  }
+
+  sealed(): Promise<readonly SealedSession[]> {
+    const all = [...this.#sealed.values()];
+    return Promise.resolve(all.sort((left, right) => (left.session_id < right.session_id ? -1 : 1)));
   }
 
   pause(): void {

@@ -1,7 +1,8 @@
 /** Where chained traces are kept. One contract for IndexedDB, files and memory. */
 
-import type { QuarantineNotice, SessionHead } from "./model.js";
+import type { QuarantineNotice, SealedSession, SessionHead } from "./model.js";
 import type { StorageKind, StoredChunk } from "./protocol.js";
+import type { Footprint } from "./retention.js";
 import type { SessionLocks } from "./session-locks.js";
 
 /** One drained batch's lines of one session: JSONL bytes, one record of the store. */
@@ -61,6 +62,17 @@ export interface TraceStore {
   /** The stored lines with from <= sequence < to, without LF. */
   lines(sessionId: string, from: number, to: number): Promise<readonly string[]>;
   quarantined(): Promise<readonly QuarantineRecord[]>;
+  /** What each session takes, in no order. */
+  footprints(): Promise<readonly Footprint[]>;
+  /** Keep a session from being removed, or no longer. Resolves to false when the store does not know it. */
+  pin(sessionId: string, pinned: boolean): Promise<boolean>;
+  /**
+   * Remove an ended session's events and keep where its chain ended. Resolves to false, with nothing removed, when it
+   * has not ended, is pinned or unknown.
+   */
+  remove(sessionId: string, nowMs: number): Promise<boolean>;
+  /** What is left of removed sessions, by id. */
+  sealed(): Promise<readonly SealedSession[]>;
   /** Let go of what must not be held while the page sleeps; the next call takes it up again. */
   pause(): void;
   /** Idempotent. */
@@ -73,4 +85,10 @@ type ChainEnd = Pick<SessionHead, "next_sequence" | "head_hash">;
 export function sameHead(left: ChainEnd | null, right: ChainEnd | null): boolean {
   if (left === null || right === null) return left === right;
   return left.next_sequence === right.next_sequence && left.head_hash === right.head_hash;
+}
+
+/** What remains of a session that is removed at `nowMs`. */
+export function sealedOf(head: SessionHead, nowMs: number): SealedSession {
+  const { session_id, next_sequence: events, head_hash, algorithm } = head;
+  return { session_id, events, head_hash, algorithm, removed_ms: nowMs };
 }

@@ -11,6 +11,7 @@ import type { VerifyResult, WorkerStatistics } from "./model.js";
 import { openStore } from "./open-store.js";
 import type { PageNotes, SourceMethods, SourceNotes, StoredChunk, TraceMethods, TraceNotes } from "./protocol.js";
 import { Recovery } from "./recovery.js";
+import { Keeper } from "./retention.js";
 import type { TraceStore } from "./store.js";
 import { verifyTrace } from "./verify.js";
 import { TraceWriter } from "./writer.js";
@@ -41,6 +42,7 @@ interface Opened {
   readonly store: TraceStore;
   readonly writer: TraceWriter;
   readonly recovery: Recovery;
+  readonly keeper: Keeper;
 }
 
 export class TraceHost {
@@ -92,6 +94,8 @@ export class TraceHost {
         read: ({ session_id, position }) => this.#read(session_id, position),
         verify: ({ session_id }) => this.#verify(session_id),
         sessions: () => this.#use().store.sessions(),
+        sealed: () => this.#use().store.sealed(),
+        pin: ({ session_id, pinned }) => this.#pin(session_id, pinned),
         statistics: () => this.#statistics(),
         source_gone: () => {
           this.#source.fail(new CraError("worker_dead", "the resolver is gone, start a new one"));
@@ -113,12 +117,13 @@ export class TraceHost {
     });
   }
 
-  async #open({ storage, database_name: name, owner }: TraceMethods["open"]["params"]): Promise<null> {
+  async #open({ storage, database_name: name, owner, retention }: TraceMethods["open"]["params"]): Promise<null> {
     const onBlocked = (): void => {
       const message = `another tab holds an older version of the database \`${name}\`: close it`;
       this.#tell(new CraError("store_blocked", message));
     };
     const store = await openStore(storage, name, { owner, onBlocked });
+    const keeper = new Keeper(store, retention);
     const hashers = new Hashers();
     // Where WebAssembly is refused, it is told now and not with the first batch.
     await hashers.load(DEFAULT_ALGORITHM);
@@ -128,6 +133,10 @@ export class TraceHost {
       hashers,
       clock: workerClock,
       atRisk: () => this.#atRisk,
+      makeRoom: () => keeper.makeRoom(),
+      onEnded: () => {
+        this.#tidy(keeper);
+      },
       onProblem: ({ code, message }, notice) => {
         this.#page.note("problem", { code, message, notice });
       },
@@ -136,7 +145,7 @@ export class TraceHost {
     const recovery = new Recovery(context, (problem) => {
       this.#tell(problem);
     });
-    this.#opened = { store, writer, recovery };
+    this.#opened = { store, writer, recovery, keeper };
     // Python may take long to boot: nothing is asked of it before.
     if (this.#sourceReady) void this.#start();
     return null;
@@ -149,7 +158,7 @@ export class TraceHost {
   async #start(): Promise<void> {
     const opened = this.#opened;
     if (opened === null) return;
-    const { store, writer, recovery } = opened;
+    const { store, writer, recovery, keeper } = opened;
     try {
       const running = await this.#source.call("running", null, SOURCE_DEADLINE_MS);
       this.#atRisk = running.lost_at_most;
@@ -158,6 +167,7 @@ export class TraceHost {
       await writer.settle();
       await recovery.endOrphans(new Set(running.session_ids));
       this.#recovered = true;
+      this.#tidy(keeper);
     } catch (cause) {
       // What the store refused was told by the writer.
       if (this.#source.failure !== null || CraError.from(cause, "").code === "store_closed") return;
@@ -176,6 +186,12 @@ export class TraceHost {
     await recovery.endOwn([...new Set([...before, ...writer.unfinished()])]);
   }
 
+  #tidy(keeper: Keeper): void {
+    keeper.tidy().catch((cause: unknown) => {
+      this.#tell(CraError.from(cause, "store_failed"));
+    });
+  }
+
   async #wake(): Promise<void> {
     const asleep = this.#asleep;
     this.#asleep = null;
@@ -183,9 +199,10 @@ export class TraceHost {
   }
 
   #statistics(): WorkerStatistics {
-    const { writer, recovery } = this.#use();
+    const { writer, recovery, keeper } = this.#use();
     return {
       ...writer.statistics(),
+      sessions_removed: keeper.removed,
       recovery: this.#recovered ? "done" : "waiting",
       recovered: recovery.recovered,
     };
@@ -214,8 +231,19 @@ export class TraceHost {
     }
   }
 
+  async #pin(sessionId: string, pinned: boolean): Promise<null> {
+    if (!(await this.#use().store.pin(checkedSessionId(sessionId), pinned))) await this.#known(sessionId);
+    return null;
+  }
+
   async #known(sessionId: string): Promise<void> {
-    if ((await this.#use().store.head(checkedSessionId(sessionId))) !== null) return;
+    const { store } = this.#use();
+    if ((await store.head(checkedSessionId(sessionId))) !== null) return;
+    const sealed = (await store.sealed()).find(({ session_id }) => session_id === sessionId);
+    if (sealed !== undefined) {
+      const message = `the events of session \`${sessionId}\` were removed by retention, details tell where it ended`;
+      throw new CraError("session_removed", message, { ...sealed });
+    }
     throw new CraError("session_not_found", `no session \`${sessionId}\` is stored here`);
   }
 

@@ -4,10 +4,11 @@ import type { Deadlines, FlushOptions, TraceOptions } from "./api.js";
 import { joinBytes, splitLines } from "./bytes.js";
 import { CraError } from "./errors.js";
 import { randomBytes, uuid7 } from "./ids.js";
-import type { SessionHead, TraceEvent, TraceStatistics, VerifyResult } from "./model.js";
+import type { SealedSession, SessionHead, TraceEvent, TraceStatistics, VerifyResult } from "./model.js";
 import { watchPage } from "./page-life.js";
 import { defaultStorage } from "./platform.js";
 import type { StoredChunk, TraceMethods } from "./protocol.js";
+import { checkedRetention } from "./retention.js";
 import { TraceLink } from "./trace-link.js";
 
 export const DEFAULT_DEADLINES: Deadlines = { bootMs: 120_000, callMs: 15_000, executeMs: 330_000, storeMs: 60_000 };
@@ -50,10 +51,11 @@ export class TraceClient {
     deadlines: Deadlines,
   ): Promise<TraceClient> {
     const storage = options.storage ?? defaultStorage;
+    const retention = options.retention === undefined ? null : checkedRetention(options.retention);
     const owner = uuid7(Date.now(), randomBytes(10));
     const link = await TraceLink.open({
       url: new URL("lib/trace.worker.js", site),
-      open: { storage, database_name: options.databaseName ?? DEFAULT_DATABASE, owner },
+      open: { storage, database_name: options.databaseName ?? DEFAULT_DATABASE, owner, retention },
       openDeadlineMs: deadlines.bootMs,
       connectSource,
       tell: options.onTraceProblem ?? ((): void => undefined),
@@ -78,6 +80,20 @@ export class TraceClient {
     return await this.#link.call("verify", { session_id: sessionId }, this.#deadlines.storeMs);
   }
 
+  exportStream(sessionId: string): ReadableStream<Uint8Array> {
+    const chunks = this.#chunks(sessionId);
+    return new ReadableStream<Uint8Array>({
+      pull: async (controller) => {
+        const { value, done } = await chunks.next();
+        if (done === true) controller.close();
+        else controller.enqueue(value);
+      },
+      cancel: async () => {
+        await chunks.return();
+      },
+    });
+  }
+
   async exportJsonl(sessionId: string): Promise<Uint8Array<ArrayBuffer>> {
     const chunks: Uint8Array[] = [];
     for await (const chunk of this.#chunks(sessionId)) chunks.push(chunk);
@@ -86,6 +102,14 @@ export class TraceClient {
 
   sessions(): Promise<readonly SessionHead[]> {
     return this.#link.call("sessions", null, this.#deadlines.storeMs);
+  }
+
+  sealedSessions(): Promise<readonly SealedSession[]> {
+    return this.#link.call("sealed", null, this.#deadlines.storeMs);
+  }
+
+  async pin(sessionId: string, pinned = true): Promise<void> {
+    await this.#link.call("pin", { session_id: sessionId, pinned }, this.#deadlines.storeMs);
   }
 
   async statistics(): Promise<TraceStatistics> {

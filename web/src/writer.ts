@@ -38,6 +38,10 @@ export interface WriterOptions {
   readonly clock: WriterClock;
   /** How many events of a session the source may hold beyond what is stored; null where nobody knows. */
   readonly atRisk: () => number | null;
+  /** Called when the store is full: resolves to how much was removed, and then the write is tried again. */
+  readonly makeRoom: () => Promise<number>;
+  /** A session has ended and its end is stored. */
+  readonly onEnded: (sessionId: string) => void;
   /** Told of everything that could not be stored as it should, as it happens. */
   readonly onProblem: (problem: CraError, notice: QuarantineNotice | null) => void;
 }
@@ -316,7 +320,7 @@ export class TraceWriter {
   /** Store, then acknowledge. A head that moved under the plan gives a new plan. */
   async #store(batch: BatchMessage, plan: Plan): Promise<void> {
     let current = plan;
-    for (let tries = 1; !(await this.#options.store.commit(this.#asAsked(current.write))); tries += 1) {
+    for (let tries = 1; !(await this.#commit(this.#asAsked(current.write))); tries += 1) {
       if (tries === MAX_SWAP_TRIES) throw new CraError("store_failed", "the store's heads do not hold still");
       current = await this.#planner.plan(batch);
     }
@@ -326,6 +330,7 @@ export class TraceWriter {
     else this.#relaxed = current.write.heads.at(-1)?.session_id ?? this.#relaxed;
     const ended = current.write.heads.filter((head) => head.ended).map(({ session_id }) => session_id);
     if (ended.length > 0) await this.#options.store.locks.release(ended, true);
+    for (const sessionId of ended) this.#options.onEnded(sessionId);
     this.#held.splice(0, this.#held.length, ...this.#held.filter((held) => held !== batch));
     await this.#refuseQuarantined(current);
     try {
@@ -350,6 +355,17 @@ export class TraceWriter {
   /** A source that does not hear it lets those calls end by their own deadline. */
   async #refuse(reason: string, sessionIds: readonly string[] | null): Promise<void> {
     await this.#options.source.refuse(reason, sessionIds).catch(() => undefined);
+  }
+
+  async #commit(write: BatchWrite): Promise<boolean> {
+    for (;;) {
+      try {
+        return await this.#options.store.commit(write);
+      } catch (cause) {
+        const isFull = cause instanceof CraError && cause.code === "store_full";
+        if (!isFull || (await this.#options.makeRoom()) === 0) throw cause;
+      }
+    }
   }
 
   #remember(plan: Plan): void {

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
+
+from playwright.sync_api import Error as PlaywrightError
 
 if TYPE_CHECKING:
     from .run import Run, Tab
@@ -33,8 +36,8 @@ def leave_page(run: Run, tab: Tab) -> None:
 
 
 def crash_page(run: Run, tab: Tab) -> None:
-    with tab.page.expect_event("crash"):
-        tab.devtools.send("Page.crash", no_reply=True)
+    with tab.page.expect_event("crash"), suppress(PlaywrightError):
+        tab.page.goto("chrome://crash")
     run.lose(tab)
     tab.page.close()
 

@@ -96,7 +96,8 @@ globalThis.endWorker = (name) => {
   workers.findLast((each) => each.name === name).worker.terminate();
 };
 
-globalThis.recovered = async () => (await cra.statistics()).traces.recovery === "done";
+/** False, too, while the resolver is being replaced. */
+globalThis.recovered = () => cra.statistics().then(({ traces }) => traces.recovery === "done", () => false);
 
 /** What is stored of these sessions: verified, and with its gap and end. */
 globalThis.audit = async (wanted) => {

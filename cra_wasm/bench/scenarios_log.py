@@ -1,0 +1,125 @@
+"""The durable log from end to end: made in Python, hashed and stored by the trace worker, read and verified.
+
+JavaScript holds the clock. Budgets are times per event: 55,000 events per second are 18.2 us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final
+
+from ..model.resolution import compact_json
+from .scenario import BROWSER_SIDE, FULL, QUICK, Bench, Figures, Metric, Scenario
+from .scenarios_trace import SMALL
+from .subjects import AGENT, GOAL, Subject, new_atlas
+
+STORE: Final = "stored (Chromium: IndexedDB, Node: memory)"
+FLUSHES: Final = 100
+ACTIONS: Final = 5
+EVENTS_PER_RESOLVE: Final = ACTIONS + 2
+"""carp.request.received, a policy.evaluated for each action, carp.resolution.completed."""
+
+Timing = tuple[str, int, tuple[str, ...], float]
+"""The loop's name in bench-loops.ts, its count, the texts behind the session's id, and what to divide by."""
+
+
+def _timed(
+    bench: Bench, timings: Callable[[Bench], dict[str, Timing]], ratio: Sequence[str] = ()
+) -> Callable[[], Awaitable[Figures]]:
+    """Return a run that times each loop in a session of its own, and adds a ratio of two of them."""
+    from .. import bridge  # importable in Pyodide only
+
+    javascript = bench.javascript
+    if javascript is None:
+        raise ValueError("the log is measured from JavaScript")
+    subject = Subject(bench, new_atlas(ACTIONS))
+    bridge.attach(subject.resolver)
+
+    async def one(timing: Timing) -> float:
+        loop, count, texts, divisor = timing
+        session_id = subject.resolver.create_session(AGENT, GOAL)
+        spent_us = await javascript.time_async(loop, count, session_id, *texts)
+        subject.resolver.end_session(session_id)
+        subject.drain()  # its last event: the next store has not the others
+        return spent_us / divisor
+
+    async def run() -> Figures:
+        figures = {name: await one(timing) for name, timing in timings(bench).items()}
+        if not ratio:
+            return figures
+        name, over, under = ratio
+        return {**figures, name: figures[over] / figures[under]}
+
+    subject.drain()
+    return run
+
+
+def _emit(bench: Bench) -> dict[str, Timing]:
+    count = bench.effort.events
+    return {"per_event": ("log", count, (compact_json(SMALL),), count)}
+
+
+def _resolve(bench: Bench) -> dict[str, Timing]:
+    count, each = bench.effort.events, str(EVENTS_PER_RESOLVE)
+    return {
+        name: ("log_resolve", count, (GOAL, each, durability), count)
+        for name, durability in (("per_event", "relaxed"), ("strict", "strict"))
+    }
+
+
+def _flush(_: Bench) -> dict[str, Timing]:
+    payload = compact_json(SMALL)
+    return {f"p{percent}": ("log_flush", FLUSHES, (payload, percent), 1) for percent in ("50", "99")}
+
+
+def _verify(bench: Bench) -> dict[str, Timing]:
+    count = bench.effort.events
+    return {"per_event": ("log_verify", count, (compact_json(SMALL),), count)}
+
+
+SCENARIOS = (
+    Scenario(
+        name="log_emit",
+        title="log of custom events, per event",
+        claim=f"{FULL.events:,} (quick: {QUICK.events:,}) custom events of one session, of 3 members each,"
+        f" emitted one by one through the bridge, drained, hashed with SHA-256 and {STORE}",
+        metrics=(Metric(name="per_event", unit="us", budget=18.2),),
+        prepare=partial(_timed, timings=_emit),
+        runtimes=BROWSER_SIDE,
+        timed_in="javascript",
+    ),
+    Scenario(
+        name="log_resolve",
+        title="log of resolves, per event",
+        claim=f"as log_emit, of the {EVENTS_PER_RESOLVE} events of each resolve over {ACTIONS} actions;"
+        " `strict` flushes every 1,000 events strictly",
+        metrics=(
+            Metric(name="per_event", unit="us", budget=11.1),
+            Metric(name="strict", unit="us"),
+            Metric(name="strict_to_relaxed", unit="x", budget=1.1, budget_runtimes=("chromium",)),
+        ),
+        prepare=partial(_timed, timings=_resolve, ratio=("strict_to_relaxed", "strict", "per_event")),
+        runtimes=BROWSER_SIDE,
+        timed_in="javascript",
+    ),
+    Scenario(
+        name="log_flush",
+        title="flush() of 500 pending events",
+        claim=f"{FLUSHES} flushes of 500 custom events each, until each resolved",
+        metrics=(Metric(name="p50", unit="us", budget=15_000), Metric(name="p99", unit="us", budget=60_000)),
+        prepare=partial(_timed, timings=_flush),
+        runtimes=BROWSER_SIDE,
+        timed_in="javascript",
+    ),
+    Scenario(
+        name="log_verify",
+        title="read back and verify, per event",
+        claim=f"{FULL.events:,} (quick: {QUICK.events:,}) stored events, read back and verified with"
+        " every check of PROTOCOL 3.4 by the trace worker",
+        metrics=(Metric(name="per_event", unit="us", budget=15),),
+        prepare=partial(_timed, timings=_verify),
+        runtimes=BROWSER_SIDE,
+        timed_in="javascript",
+    ),
+)

@@ -1,0 +1,62 @@
+/** Beside the trace files: which sessions are pinned, and what is left of those that were removed. One small file each. */
+
+import type * as Fs from "node:fs/promises";
+
+import { UUID } from "./formats.js";
+import type { SealedSession } from "./model.js";
+
+const SUFFIX = ".json";
+
+export class FileSeals {
+  readonly #fs: typeof Fs;
+  readonly #pins: string;
+  readonly #seals: string;
+
+  constructor(fs: typeof Fs, folder: string) {
+    this.#fs = fs;
+    this.#pins = `${folder}/pinned`;
+    this.#seals = `${folder}/sealed`;
+  }
+
+  async pin(sessionId: string, pinned: boolean): Promise<void> {
+    if (!pinned) {
+      await this.#fs.rm(`${this.#pins}/${sessionId}`, { force: true });
+      return;
+    }
+    await this.#fs.mkdir(this.#pins, { recursive: true });
+    await this.#fs.writeFile(`${this.#pins}/${sessionId}`, "");
+  }
+
+  async pinned(): Promise<ReadonlySet<string>> {
+    return new Set(await this.#names(this.#pins));
+  }
+
+  /** Durable before the events go. */
+  async seal(sealed: SealedSession): Promise<void> {
+    await this.#fs.mkdir(this.#seals, { recursive: true });
+    const path = `${this.#seals}/${sealed.session_id}${SUFFIX}`;
+    const file = await this.#fs.open(`${path}.part`, "w", 0o600);
+    try {
+      await file.writeFile(JSON.stringify(sealed));
+      await file.datasync();
+    } finally {
+      await file.close();
+    }
+    await this.#fs.rename(`${path}.part`, path);
+  }
+
+  async all(): Promise<readonly SealedSession[]> {
+    const names = (await this.#names(this.#seals)).filter((name) => name.endsWith(SUFFIX) && UUID.test(name.slice(0, -SUFFIX.length)));
+    const texts = await Promise.all(names.map((name) => this.#fs.readFile(`${this.#seals}/${name}`, "utf8")));
+    return texts.map((text) => JSON.parse(text) as SealedSession);
+  }
+
+  async #names(folder: string): Promise<readonly string[]> {
+    try {
+      return (await this.#fs.readdir(folder)).sort();
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === "ENOENT") return [];
+      throw cause;
+    }
+  }
+}
