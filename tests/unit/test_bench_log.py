@@ -57,7 +57,7 @@ def test_strict_resolves_are_set_beside_relaxed_ones(monkeypatch: pytest.MonkeyP
 def test_a_flush_is_told_by_its_median_and_its_99th_percentile(monkeypatch: pytest.MonkeyPatch) -> None:
     values, asked = values_of("log_flush", {"50": 9_000.0, "99": 30_000.0}, monkeypatch)
     assert values == {"p50": 9_000.0, "p99": 30_000.0}
-    assert asked == {("log_flush", 100, PAYLOAD, "50"), ("log_flush", 100, PAYLOAD, "99")}
+    assert asked == {("log_flush", 1, PAYLOAD, "50"), ("log_flush", 1, PAYLOAD, "99")}
 
 
 def test_a_resolve_makes_as_many_events_as_the_benchmark_counts_with(monkeypatch: pytest.MonkeyPatch) -> None:
