@@ -27,7 +27,7 @@ const CHUNK_BYTES = 1024 * 1024;
 const RECOVERY_RETRY_MS = 1_000;
 
 /** At a close, a resolver that does not answer has something left. */
-const LAST_QUESTION_MS = 1_000;
+const LAST_QUESTION_MS = 5_000;
 
 const workerClock: WriterClock = {
   after: (delayMs, work) => {

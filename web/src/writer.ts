@@ -188,7 +188,8 @@ export class TraceWriter {
    */
   async release(settled: boolean): Promise<void> {
     const { store } = this.#options;
-    const certain = settled && this.#inStep && this.#held.length === 0 && this.#failures === 0;
+    // A turn that the close cut off may have failed after all was stored; one that had drained something is out of step.
+    const certain = settled && this.#inStep && this.#held.length === 0;
     for (const sessionId of certain ? store.locks.held() : []) {
       const head = await store.head(sessionId);
       if (head === null) continue;
@@ -320,15 +321,17 @@ export class TraceWriter {
   /** Store, then acknowledge. A head that moved under the plan gives a new plan. */
   async #store(batch: BatchMessage, plan: Plan): Promise<void> {
     let current = plan;
-    for (let tries = 1; !(await this.#commit(this.#asAsked(current.write))); tries += 1) {
+    let write = this.#asAsked(current.write);
+    for (let tries = 1; !(await this.#commit(write)); tries += 1) {
       if (tries === MAX_SWAP_TRIES) throw new CraError("store_failed", "the store's heads do not hold still");
       current = await this.#planner.plan(batch);
+      write = this.#asAsked(current.write);
     }
     this.#remember(current);
     this.#count(current);
-    if (this.#asAsked(current.write).durability === "strict") this.#relaxed = null;
-    else this.#relaxed = current.write.heads.at(-1)?.session_id ?? this.#relaxed;
-    const ended = current.write.heads.filter((head) => head.ended).map(({ session_id }) => session_id);
+    if (write.durability === "strict") this.#relaxed = null;
+    else this.#relaxed = write.heads.at(-1)?.session_id ?? this.#relaxed;
+    const ended = write.heads.filter((head) => head.ended).map(({ session_id }) => session_id);
     if (ended.length > 0) await this.#options.store.locks.release(ended, true);
     for (const sessionId of ended) this.#options.onEnded(sessionId);
     this.#held.splice(0, this.#held.length, ...this.#held.filter((held) => held !== batch));
