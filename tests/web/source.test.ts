@@ -3,9 +3,10 @@ import { test } from "node:test";
 
 import { Channel } from "../../web/src/channel.js";
 import type { None } from "../../web/src/channel.js";
-import type { SourceMethods, SourceNotes } from "../../web/src/protocol.js";
+import type { PageMethods, ResolverMethods, ResolverNotes, SourceMethods, SourceNotes } from "../../web/src/protocol.js";
+import { ResolverHost } from "../../web/src/resolver-host.js";
 import { TraceSource } from "../../web/src/source.js";
-import { FakeBridge } from "./fake-bridge.js";
+import { FakeBridge, loadFakeBridge } from "./fake-bridge.js";
 
 const DEADLINE_MS = 5_000;
 
@@ -68,5 +69,35 @@ test("the trace worker hears of a call that waits to be stored, and can tell it 
   assert.doesNotThrow(() => {
     bridge.waitDurable();
   });
+  worker.close();
+});
+
+// PROTOCOL 3.18.7
+test("the trace worker is asked to store a session as soon as it starts, and for no other call", async () => {
+  const [control, traces] = [new MessageChannel(), new MessageChannel()];
+  const heard: string[] = [];
+  const worker = new Channel<SourceMethods, None, SourceNotes>(traces.port2, {
+    peer: "resolver",
+    handlers: {},
+    notes: {
+      ready: () => heard.push("ready"),
+      pressure: () => heard.push("pressure"),
+      durable: () => heard.push("durable"),
+    },
+  });
+  new ResolverHost(control.port2, traces.port1, loadFakeBridge);
+  const page = new Channel<ResolverMethods, PageMethods, ResolverNotes>(control.port1, {
+    peer: "resolver",
+    handlers: { run_executor: () => "null" },
+    notes: { progress: () => undefined },
+  });
+  await page.call("boot", { pyodideUrl: "file:///fake/" }, DEADLINE_MS);
+  await page.call("bridge", { name: "list_atlases", args: [] }, DEADLINE_MS);
+  await worker.call("pending", null, DEADLINE_MS);
+  assert.deepEqual(heard, ["ready"]);
+  await page.call("bridge", { name: "create_session", args: ["a", "g"] }, DEADLINE_MS);
+  assert.equal(await worker.call("pending", null, DEADLINE_MS), 1);
+  assert.deepEqual(heard, ["ready", "pressure"]);
+  page.close();
   worker.close();
 });
