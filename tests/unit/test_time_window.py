@@ -121,6 +121,13 @@ def test_a_window_follows_its_zone_through_both_changes_of_the_clocks() -> None:
     assert is_open(berlin, "2026-10-25T07:30:00+00:00") is False  # winter again: 08:30
 
 
+def test_an_answer_before_a_change_of_the_clocks_ends_at_its_very_second() -> None:
+    berlin = window("12:00", "11:00", "Europe/Berlin")
+    change = at("2026-03-29T01:00:00+00:00")
+    for seconds in range(1, 7000, 97):
+        assert window_answer(berlin, change - seconds * NS)[1] == change
+
+
 def test_an_hour_that_comes_twice_opens_twice() -> None:
     berlin = window("02:00", "02:30", "Europe/Berlin")
     first, between = at("2026-10-25T00:10:00+00:00"), at("2026-10-25T00:40:00+00:00")
