@@ -91,7 +91,7 @@ test("the trace worker is asked to store a session as soon as it starts, and for
     handlers: { run_executor: () => "null" },
     notes: { progress: () => undefined },
   });
-  await page.call("boot", { pyodideUrl: "file:///fake/" }, DEADLINE_MS);
+  await page.call("boot", { pyodideUrl: "file:///fake/", timing_json: "{}" }, DEADLINE_MS);
   await page.call("bridge", { name: "list_atlases", args: [] }, DEADLINE_MS);
   await worker.call("pending", null, DEADLINE_MS);
   assert.deepEqual(heard, ["ready"]);
