@@ -10,6 +10,7 @@ import json
 import os
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import sync_playwright
 
 from .run import run_chaos
@@ -17,6 +18,7 @@ from .run import run_chaos
 REPORT = Path(__file__).resolve().parents[3] / ".build" / "chaos.json"
 
 
+@pytest.mark.timeout(900)  # one page's boot takes a minute on a machine that is busy
 def test_nothing_that_was_acknowledged_is_lost_whatever_happens(
     site: Path, chromium_path: str, chromium_flags: list[str]
 ) -> None:
