@@ -339,7 +339,7 @@ def running_sessions() -> Json:
 
     `session_ids` are those whose next event comes from here, the runtime's own among them. `lost_at_most` is
     how many events of one session can be un-acknowledged at any time, null where some may be dropped and not
-    yet told (PROTOCOL 3.18).
+    yet told (PROTOCOL 3.17).
     """
     runtime = _runtime()
     return {"session_ids": list(runtime.running_sessions()), "lost_at_most": runtime.unstored_at_most()}

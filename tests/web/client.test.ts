@@ -272,7 +272,7 @@ test("a session streams out as it is stored, in whole lines, and a stream can be
   });
 });
 
-// PROTOCOL 3.19.1, 3.19.3
+// PROTOCOL 3.18.1, 3.18.3
 test("retention removes the oldest finished sessions, never a pinned or a running one, and tells where they ended", async () => {
   const options: CraOptions = { storage: "file", databaseName: await newFolder("traces"), retention: { maxSessions: 2 } };
   await withCra(options, async (cra) => {
@@ -384,7 +384,7 @@ test("a resolver that dies rejects every pending call, and what is stored can st
   await cra.close();
 });
 
-// PROTOCOL 3.17.5, 3.18.5
+// PROTOCOL 3.16.5, 3.17.5
 test("a trace worker that dies is replaced, and nothing that was emitted is lost", async () => {
   const problems: TraceProblem[] = [];
   const options: CraOptions = {
@@ -413,7 +413,7 @@ test("a trace worker that dies is replaced, and nothing that was emitted is lost
   });
 });
 
-// PROTOCOL 3.17.5
+// PROTOCOL 3.16.5
 test("a trace worker in memory is not replaced: every call rejects, none waits", async () => {
   const cra = await createCra({ baseUrl: await mortalSite(), storage: "memory" });
   const sessionId = await cra.createSession({ agentId: "a", goal: "g" });
@@ -424,7 +424,7 @@ test("a trace worker in memory is not replaced: every call rejects, none waits",
   await assert.rejects(cra.close(), withCode("worker_dead"));
 });
 
-// PROTOCOL 3.17.6
+// PROTOCOL 3.16.6
 test("a resolver that died is replaced on request: its sessions are marked, executors stay", async () => {
   const baseUrl = await siteNamed("deadly");
   const cra = await createCra({ baseUrl, storage: "file", databaseName: await newFolder("traces") });

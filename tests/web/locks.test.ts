@@ -36,7 +36,7 @@ async function writeLock(folder: string, lock: object): Promise<void> {
 }
 
 void describe("web locks", () => {
-  // PROTOCOL 3.18.1
+  // PROTOCOL 3.17.1
   test("one tab of two has a session, and the other gets it when it is given back", async () => {
     const manager = new FakeLockManager();
     const [left, right] = [webLocks(manager), webLocks(manager)];
@@ -88,7 +88,7 @@ void describe("lock files", () => {
     assert.equal(await right.atRisk(SESSION_A), 9);
   });
 
-  // PROTOCOL 3.18.1
+  // PROTOCOL 3.17.1
   test("a process that no longer runs holds nothing, and what it had at risk is told", async () => {
     const folder = await newFolder();
     await writeLock(folder, { pid: deadPid(), host: hostname(), owner: randomUUID(), at_risk: 17 });

@@ -71,7 +71,7 @@ async function verdict(store: TraceStore, session = SESSION_A): Promise<unknown[
 }
 
 void describe("a session without a writer", () => {
-  // PROTOCOL 3.18.2, 3.18.3, 3.18.4
+  // PROTOCOL 3.17.2, 3.17.3, 3.17.4
   test("gets a gap that says what may be missing, then its end, and verifies", async () => {
     const { store, recovery, problems } = await setUp();
     await leave(store);
@@ -90,7 +90,7 @@ void describe("a session without a writer", () => {
     assert.deepEqual([problems, store.locks.held()], [[], []]);
   });
 
-  // PROTOCOL 3.18.3
+  // PROTOCOL 3.17.3
   test("of which nothing can be missing gets no gap", async () => {
     const { store, recovery } = await setUp();
     await leave(store, { atRisk: 0 });
@@ -113,7 +113,7 @@ void describe("a session without a writer", () => {
     assert.deepEqual(await verdict(store), [true, 5, [], "blake3"]);
   });
 
-  // PROTOCOL 3.18.4
+  // PROTOCOL 3.17.4
   test("does not end before its last event, also where the clock was set back", async () => {
     const { store, recovery } = await setUp(0);
     const lines = await leave(store);
@@ -144,7 +144,7 @@ void describe("a session is left alone", () => {
     assert.deepEqual([(await eventsOf(store)).length, recovery.recovered], [3, []]);
   });
 
-  // PROTOCOL 3.18.2
+  // PROTOCOL 3.17.2
   test("whose writer holds its lock, in this tab or another", async () => {
     const [name, manager] = [randomUUID(), new FakeLockManager()];
     const { store, recovery } = await setUp(NOW_MS, name, manager);
@@ -165,7 +165,7 @@ void describe("a session is left alone", () => {
     assert.equal((await eventsOf(store)).length, 3);
   });
 
-  // PROTOCOL 3.18.2
+  // PROTOCOL 3.17.2
   test("where there are no locks, because nobody can tell then whether its writer lives", async () => {
     const store = await IndexedDbStore.open(randomUUID());
     await leave(store);

@@ -40,7 +40,7 @@ void describe("retention", () => {
     assert.deepEqual(removed({ maxSessions: 0, maxBytes: 0 }), ids(4, 3, 2, 1));
   });
 
-  // PROTOCOL 3.19.1
+  // PROTOCOL 3.18.1
   test("never removes what is unfinished or pinned, however far beyond the limit", () => {
     const all = [session(1), session(2, { pinned: true }), session(3, { ended: false }), session(4)];
     assert.deepEqual(removed({ maxBytes: 0, maxSessions: 0, maxAgeDays: 0 }, all), ids(4, 1));
@@ -50,7 +50,7 @@ void describe("retention", () => {
     for (let limit = 0; limit <= 4; limit += 1) assert.equal(removed({ maxSessions: limit }).length, 4 - limit);
   });
 
-  // PROTOCOL 3.19.2
+  // PROTOCOL 3.18.2
   test("makes room by the oldest tenth, at least one", () => {
     assert.deepEqual(sessionsToMakeRoom([1, 2, 3].map((n) => session(n))), ids(3));
     assert.deepEqual(sessionsToMakeRoom(Array.from({ length: 30 }, (_, n) => session(n + 1))), ids(30, 29, 28));

@@ -72,7 +72,7 @@ test("the trace worker hears of a call that waits to be stored, and can tell it 
   worker.close();
 });
 
-// PROTOCOL 3.18.7
+// PROTOCOL 3.17.7
 test("the trace worker is asked to store a session as soon as it starts, and for no other call", async () => {
   const [control, traces] = [new MessageChannel(), new MessageChannel()];
   const heard: string[] = [];

@@ -160,7 +160,7 @@ for (const [kind, { open }] of Object.entries(kinds)) {
       assert.ok(Math.abs(footprint.updated_ms - before) < 10_000);
     });
 
-    // PROTOCOL 3.19.3
+    // PROTOCOL 3.18.3
     test("removes an ended session and keeps where its chain ended; nothing else is touched", async () => {
       const store = await open();
       const ended = await chainLines([...rawEvents(0, 2), rawEvent(2, { type: "session.ended" })]);
@@ -372,7 +372,7 @@ void describe("the IndexedDB store beside others", () => {
     assert.deepEqual([await store.sealed(), (await store.footprints())[0]?.pinned], [[], false]);
   });
 
-  // PROTOCOL 3.17.7
+  // PROTOCOL 3.16.7
   test("tells while an older version's connection, which does not give way, keeps it from opening", async () => {
     const name = randomUUID();
     const older = await openFirstVersion(name);
@@ -406,7 +406,7 @@ void describe("the IndexedDB store beside others", () => {
     assert.deepEqual(await readAll(left, SESSION_A, 1000), lines);
   });
 
-  // PROTOCOL 3.17.7
+  // PROTOCOL 3.16.7
   test("gives way to a database that is deleted, and starts anew at the next call", async () => {
     const name = randomUUID();
     const store = await IndexedDbStore.open(name);

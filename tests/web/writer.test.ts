@@ -207,7 +207,7 @@ test("the next batch is drained while one is stored, and never a third", async (
   assert.deepEqual(await stored(store), await chainLines(rawEvents(0, 10)));
 });
 
-// PROTOCOL 3.17.2
+// PROTOCOL 3.16.2
 test("session ends and approvals are stored strictly, the stream is not", async () => {
   const { source, store, writer } = await setUp();
   source.queue.push(
@@ -454,7 +454,7 @@ test("events whose beginning is missing are a gap under any hash", async () => {
   assert.equal((await store.quarantined())[0]?.reason, "sequence_gap");
 });
 
-// PROTOCOL 3.17.4
+// PROTOCOL 3.16.4
 test("an error of the store keeps the batch, backs off, and loses nothing", async () => {
   const { source, store, clock, writer, problems } = await setUp();
   const full = new CraError("store_failed", "the disk is full");
@@ -526,7 +526,7 @@ test("what was drained is stored even when the source died", async () => {
   assert.deepEqual(await stored(store), await chainLines(rawEvents(0, 4)));
 });
 
-// PROTOCOL 3.17.3
+// PROTOCOL 3.16.3
 test("a started writer drains on its timer and at once when woken", async () => {
   const { source, store, clock, writer } = await setUp();
   writer.start();
@@ -557,7 +557,7 @@ class LockingStore extends FaultyStore {
   }
 }
 
-// PROTOCOL 3.18.1
+// PROTOCOL 3.17.1
 test("a session is locked before its first line is stored, and free once it has ended", async () => {
   const locking = new LockingStore();
   const { source, store, writer } = await setUp(locking);
@@ -582,7 +582,7 @@ test("a session whose lock another holds is written all the same: the swap keeps
   assert.deepEqual([locking.locks.held(), (await stored(locking)).length], [[], 2]);
 });
 
-// PROTOCOL 3.17.3, 3.18.6
+// PROTOCOL 3.16.3, 3.17.6
 test("a page that goes to sleep has its events stored and holds nothing, and goes on when it wakes", async () => {
   const locking = new LockingStore();
   const { source, writer } = await setUp(locking);
@@ -596,7 +596,7 @@ test("a page that goes to sleep has its events stored and holds nothing, and goe
   assert.deepEqual(await stored(locking), await chainLines(rawEvents(0, 3)));
 });
 
-// PROTOCOL 3.18.6
+// PROTOCOL 3.17.6
 test("a page whose session was ended by another while it slept is told, and the chain stays whole", async () => {
   const locking = new LockingStore();
   const { source, writer, problems } = await setUp(locking);
@@ -630,7 +630,7 @@ test("each head tells what may be missing behind it, and an end that nothing is"
   assert.deepEqual((await store.sessions()).map(({ at_risk }) => at_risk), [65_537, 0]);
 });
 
-// PROTOCOL 3.18.3
+// PROTOCOL 3.17.3
 test("a close that stored everything says that nothing is missing; one that could not, does not", async () => {
   for (const settled of [true, false]) {
     const locking = new LockingStore();
@@ -653,7 +653,7 @@ test("a close that stored everything says that nothing is missing; one that coul
   assert.equal((await locking.head(SESSION_A))?.at_risk, 65_537);
 });
 
-// PROTOCOL 3.17.2
+// PROTOCOL 3.16.2
 test("a strict flush makes durable what was stored before it, once", async () => {
   const { source, store, writer } = await setUp();
   source.queue.push(batchOf(1, rawEvents(0, 2)));
@@ -667,7 +667,7 @@ test("a strict flush makes durable what was stored before it, once", async () =>
   assert.deepEqual(await stored(store), await chainLines([...rawEvents(0, 2), rawEvent(2, { type: "approval.granted" })]));
 });
 
-// PROTOCOL 3.17.4
+// PROTOCOL 3.16.4
 test("a full store keeps the batch, says so, and work goes on when there is room", async () => {
   const { source, store, clock, writer, problems } = await setUp();
   store.commitFaults.push(new CraError("store_full", "no room"), new CraError("store_full", "no room"));
@@ -681,7 +681,7 @@ test("a full store keeps the batch, says so, and work goes on when there is room
   assert.deepEqual(await stored(store), await chainLines(rawEvents(0, 2)));
 });
 
-// PROTOCOL 3.19.2
+// PROTOCOL 3.18.2
 test("a full store that old sessions make room in takes the batch at once, and nobody need be told", async () => {
   const { source, store, writer, problems, rooms } = await setUp();
   store.commitFaults.push(new CraError("store_full", "no room"), new CraError("store_full", "no room"));

@@ -52,6 +52,7 @@ if (!values.site) {
 
 const files = names.map((name) => resolve(out, `${basename(name, ".ts")}.js`));
 const environment = { ...process.env, CRA_TEST_SITE: values.site ? site : resolve(out, "site") };
-// A test that hangs fails, and so does one that leaves a worker alive: without a limit it holds the whole run.
-const node = ["--enable-source-maps", "--test", "--test-timeout", "120000", "--test-reporter", "spec", ...files];
+// A test that hangs fails, and so does one that leaves a worker alive: without a limit it holds the whole run. The limit
+// holds for a file, too, and those on the site boot Pyodide several times.
+const node = ["--enable-source-maps", "--test", "--test-timeout", values.site ? "400000" : "240000", "--test-reporter", "spec", ...files];
 process.exit(spawnSync(process.execPath, node, { stdio: "inherit", env: environment }).status ?? 1);

@@ -237,7 +237,7 @@ export interface SealedSession {
   readonly removed_ms: number;
 }
 
-/** A session that a writer found without one, and ended (PROTOCOL 3.18). */
+/** A session that a writer found without one, and ended (PROTOCOL 3.17). */
 export interface RecoveredSession {
   readonly session_id: string;
   /** Of the first event that was appended. */

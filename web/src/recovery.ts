@@ -1,5 +1,5 @@
 /**
- * Ends sessions whose writer is gone (PROTOCOL 3.18): says what may be missing, then that they were interrupted.
+ * Ends sessions whose writer is gone (PROTOCOL 3.17): says what may be missing, then that they were interrupted.
  *
  * These are the only events that no resolver made. Whoever calls has the session's lock, or knows its resolver dead.
  */

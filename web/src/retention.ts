@@ -1,4 +1,4 @@
-/** Which finished sessions may go (PROTOCOL 3.19): the oldest first, never one that is unfinished or pinned. */
+/** Which finished sessions may go (PROTOCOL 3.18): the oldest first, never one that is unfinished or pinned. */
 
 import { CraError } from "./errors.js";
 

@@ -1,6 +1,6 @@
 /**
  * One lock per session, held by the writer that appends to it: who gets the lock of an unfinished session knows that its
- * writer is gone (PROTOCOL 3.18). The store's compare-and-swap keeps chains whole; locks only tell the living from the dead.
+ * writer is gone (PROTOCOL 3.17). The store's compare-and-swap keeps chains whole; locks only tell the living from the dead.
  */
 
 export interface SessionLocks {

@@ -22,7 +22,7 @@ REPORT = Path(__file__).resolve().parents[3] / ".build" / "chaos.json"
 def test_nothing_that_was_acknowledged_is_lost_whatever_happens(
     site: Path, chromium_path: str, chromium_flags: list[str]
 ) -> None:
-    # PROTOCOL 3.17.1
+    # PROTOCOL 3.16.1
     seconds = float(os.environ.get("CHAOS_SECONDS", "20"))
     seed = int(os.environ.get("CHAOS_SEED", "1"))
     with sync_playwright() as playwright:
