@@ -79,3 +79,13 @@ def test_what_was_counted_by_another_scope_before_a_reload_denies_nothing() -> N
     assert denied(resolver, session_id) == {}
     assert call(resolver, session_id, "a.b") == "success"
     assert denied(resolver, session_id) == {"a.b": "budget_exceeded"}
+
+
+def test_a_limit_whose_conditions_are_false_counts_nothing_and_denies_nothing() -> None:
+    one = atlas(SHOP, "a.b", max_calls=1, scope="atlas")
+    one["policies"][1]["conditions"] = {"agents": ["human"]}
+    resolver = resolver_with(one)
+    bot, human = resolver.create_session("bot", "goal"), resolver.create_session("human", "goal")
+    assert [call(resolver, bot, "a.b") for _ in range(2)] == ["success", "success"]
+    assert [call(resolver, human, "a.b") for _ in range(2)] == ["success", "denied"]
+    assert call(resolver, bot, "a.b") == "success"

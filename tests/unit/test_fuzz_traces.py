@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cra_wasm.model.event import TraceEvent
-from cra_wasm.trace.reader import BadLine, read_event, read_lines
+from cra_wasm.trace.reader import MAX_LINE_BYTES, BadLine, read_event, read_lines
 from cra_wasm.trace.verify import verify_lines
 
 from .breaking import ANY_JSON, broken, broken_bytes, tell
@@ -96,3 +96,8 @@ HOSTILE = {
 def test_a_hostile_line_is_refused_in_bounded_time(make: Any) -> None:
     result = tell(lambda: verify_lines(read_lines(io.BytesIO(make()))))
     assert (result.valid, result.error_at) == (False, 0)
+
+
+def test_a_line_beyond_the_limit_is_never_held_as_a_whole() -> None:
+    pieces = read_lines(io.BytesIO(b"x" * (2 * MAX_LINE_BYTES)))
+    assert [len(piece) for piece in pieces] == [MAX_LINE_BYTES + 1, MAX_LINE_BYTES - 1]
