@@ -20,7 +20,7 @@ from pytest_pyodide.fixture import selenium_common
 ROOT = Path(__file__).resolve().parents[2]
 DIST = ROOT / "dist"
 REPORTS = ROOT / ".build" / "reports"
-NODE_TIMEOUT_SECONDS = 600
+NODE_TIMEOUT_SECONDS = 3_000
 """How long one call may take in Node; pytest-pyodide's 60 s are too short for a whole suite in one call."""
 NODE_LAST_WORDS = "\r\nNode.js v"
 """What Node prints last when an uncaught error ends it."""
