@@ -10,7 +10,7 @@ from typing import Final
 from .. import __version__
 from ..conformance.answering import answer_case, answer_lines
 from ..conformance.case import AREAS, GOLDEN
-from ..conformance.program import DEFAULT_TIMEOUT_SECONDS, Program
+from ..conformance.program import DEFAULT_TIMEOUT_SECONDS, MAX_TIMEOUT_SECONDS, Program
 from ..conformance.runner import run_suite
 from ..conformance.suite import load_suite
 from ..errors import Json
@@ -56,7 +56,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=DEFAULT_TIMEOUT_SECONDS,
         metavar="SECONDS",
-        help=f"for one answer of a program (default: {DEFAULT_TIMEOUT_SECONDS:g})",
+        help=f"for one answer of a program: more than 0, at most {MAX_TIMEOUT_SECONDS:g}"
+        f" (default: {DEFAULT_TIMEOUT_SECONDS:g})",
     )
 
 

@@ -22,6 +22,7 @@ from ..model.limits import MAX_TEXT_BYTES
 from ..model.parse import parse_json
 
 DEFAULT_TIMEOUT_SECONDS: Final = 30.0
+MAX_TIMEOUT_SECONDS: Final = 3600.0
 _FAREWELL_SECONDS: Final = 5.0
 _CHUNK: Final = 65_536
 
@@ -35,9 +36,10 @@ class Program:
 
     Args:
         command: split as a shell would, but run without one.
+        timeout_seconds: for one answer, more than 0 and at most 3,600.
 
     Raises:
-        InvalidInput: `invalid_arguments` for a command that cannot be split.
+        InvalidInput: `invalid_arguments` for a command that cannot be split, and another time.
     """
 
     def __init__(self, command: str, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> None:
@@ -47,6 +49,12 @@ class Program:
             raise InvalidInput("invalid_arguments", f"the command `{command}`: {error}") from None
         if not self._words:
             raise InvalidInput("invalid_arguments", "the command is empty")
+        if not 0 < timeout_seconds <= MAX_TIMEOUT_SECONDS:
+            raise InvalidInput(
+                "invalid_arguments",
+                f"give a timeout of more than 0 and at most {MAX_TIMEOUT_SECONDS:g} s",
+                pointer="/timeout",
+            )
         self._timeout_seconds = timeout_seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._rest = b""
@@ -100,7 +108,9 @@ class Program:
 
     def _exchange(self, line: bytes) -> bytes:
         """Write a line and read one, both at once: a program may answer before it has read all."""
-        if self._process is None or self._process.poll() is not None:
+        if self._process is not None and self._process.poll() is not None:
+            self._kill()  # it ended after its answer: what it started, and our ends of its pipes, go too
+        if self._process is None:
             self._process = self._start()
         if self._rest:
             raise NoAnswer("it wrote more than one line to the question before")

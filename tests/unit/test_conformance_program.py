@@ -205,3 +205,26 @@ def test_the_report_of_a_terminal_names_what_failed(
 def test_missing_cases_are_told_with_what_to_do(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["conformance", "--cases", str(tmp_path / "none")]) == 2
     assert "cases_not_found" in capsys.readouterr().err
+
+
+def test_a_program_that_ends_after_each_answer_leaves_nothing_behind(
+    written: Callable[[str], str], tmp_path: Path
+) -> None:
+    once = written("import sys\nsys.stdin.readline()\nprint(1)\n")
+    with Program(once) as program:
+        assert program.ask(QUESTION) == 1
+        process = program._process
+        assert process is not None and process.stdin is not None and process.stdout is not None
+        process.wait()
+        assert program.ask(QUESTION) == 1
+        assert program._process is not process
+        assert (process.stdin.closed, process.stdout.closed) == (True, True)
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "1e300"])
+def test_a_time_that_nobody_can_wait_is_refused(capsys: pytest.CaptureFixture[str], seconds: str) -> None:
+    status = main(
+        ["conformance", "--cases", str(SUITE), "--json", "--implementation", OWN, f"--timeout={seconds}"]
+    )
+    assert status == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "invalid_arguments"
