@@ -37,6 +37,8 @@ def policies_of_rules(policy: dict[str, Json]) -> list[Json] | str:
         name: policy[name] for name in ("name", "description", "priority") if name in policy
     }
     stem = policy.get("policy_id", policy.get("id"))
+    if not isinstance(stem, str):
+        return "beside them stands no `policy_id` that is text"
     found: list[Json] = []
     for index, rule in enumerate(rules):
         fault = _fault_of(rule)

@@ -132,6 +132,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"policies": [{"id": "p", "conditions": {}, "rules": [{"effect": "deny", "actions": ["*"]}]}]},
         "/policies/0/rules",
     ),
+    "rules without an id": (
+        {"policies": [{"rules": [{"effect": "allow", "actions": ["a.b"]}]}]},
+        "/policies/0/rules",
+    ),
+    "rules with an id that is no text": (
+        {"policies": [{"policy_id": 5, "rules": [{"effect": "allow", "actions": ["a.b"]}]}]},
+        "/policies/0/rules",
+    ),
     "rules with two ids": (
         {"policies": [{"id": "p", "policy_id": "q", "rules": [{"effect": "deny", "actions": ["*"]}]}]},
         "/policies/0/rules",
