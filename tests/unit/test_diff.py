@@ -86,6 +86,8 @@ def test_the_same_session_at_another_time_is_equivalent(
         ("context.injected", 0, {"token_count": 1}, "major", "incompatible"),
         ("action.denied", 0, {"reason": "just so"}, "critical", "incompatible"),
         ("approval.granted", 0, {"approver": "bob"}, "major", "incompatible"),
+        ("action.executed", 0, {"result_valid": False}, "major", "incompatible"),
+        ("action.executed", 0, {"result_findings_count": 1}, "major", "incompatible"),
         ("app.note", 0, {"text": "other"}, "major", "incompatible"),
         ("app.note", 0, {"tags": ["a", "c"]}, "major", "incompatible"),
         ("session.started", 0, {"atlas_versions": {"test.shop": "2.0.0"}}, "notable", "compatible"),
