@@ -69,10 +69,15 @@ def _removals(policy: Policy) -> tuple[Removal, ...]:
 
 
 def _merged(found: Iterable[tuple[Removal, ...]]) -> Redaction | None:
-    """Return each pointer once; it tells the hash only if all policies that name it let it."""
+    """Return each pointer once; it tells the hash only if all policies let it that name the member, or one in
+    it: the hash of the whole would let the part be guessed.
+    """
     merged: dict[str, Removal] = {}
+    unhashed: set[tuple[str, ...]] = set()
     for removals in found:
         for one in removals:
-            known = merged.get(one.pointer)
-            merged[one.pointer] = one if known is None or known.hashed else known
-    return tuple(sorted(merged.values(), key=lambda one: one.path)) or None
+            merged[one.pointer] = one
+            if not one.hashed:
+                unhashed.update(one.path[:length] for length in range(1, len(one.path) + 1))
+    told = [one._replace(hashed=one.path not in unhashed) for one in merged.values()]
+    return tuple(sorted(told, key=lambda one: one.path)) or None

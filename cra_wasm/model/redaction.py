@@ -22,12 +22,13 @@ REDACTABLE: Final[dict[str, frozenset[str]]] = {
 names of the atlas, numbers, hashes and words of the protocol, which verification and replay need."""
 
 _NEEDED: Final = """
-    action_count action_id agent_id allowed_count approval_id atlas_ids atlas_versions block_id cache_hit
-    cause code context_block_count context_hints decision_type denied_count details duration_ms error_code
-    execution_id expires_at hash_algorithm lost_at_most lost_count operation parameters_hash
-    parent_session_id policy_id redacted redaction_reason request_id required_capabilities
-    resolution_count resolution_id result result_findings_count result_hash result_valid risk_tier source
-    token_count ttl_seconds uses violation_type
+    action_count action_id active_sessions agent_id allowed_count approval_id atlas_ids atlas_versions
+    block_id buffer cache_hit cause code context_block_count context_hints decision_type denied_count details
+    drift_ms duration_ms ends_in_ms error_code execution_id expires_at gap_ms hash_algorithm idle_ms
+    lost_at_most lost_count missed monotonic_ms operation parameters_hash parent_session_id policy_id pressure
+    redacted redaction_reason request_id required_capabilities resolution_count resolution_id result
+    result_findings_count result_hash result_valid risk_tier source steps suspensions token_count ttl_seconds
+    uptime_ms uses violation_type wall_ms
 """
 UNREDACTABLE: Final = frozenset(_NEEDED.split())
 """First members of pointers that no policy may have, in events of a host's own neither: whoever writes one

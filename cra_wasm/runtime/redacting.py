@@ -85,6 +85,17 @@ def session_redaction(planner: Planner, agent_id: str | None, wall_ns: int) -> R
     return None if planner.redactor is None else planner.redactor.of_session(agent_id, wall_ns)
 
 
+def visible_pointer(pointer: str, redaction: Redaction | None) -> str:
+    """Return a pointer into what was refused, up to the member that would have been taken out: names below it
+    are part of that member.
+    """
+    start = "/payload" if pointer.startswith("/payload/") else ""
+    for one in redaction or ():
+        if pointer.startswith(f"{start}{one.pointer}/"):
+            return start + one.pointer
+    return pointer
+
+
 def redact_resolve(raw: RawEvent, redaction: Redaction, algorithm: str) -> None:
     """Redact a resolve's record before it is recorded, so that nothing keeps the original.
 

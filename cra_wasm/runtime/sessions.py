@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ..carp.planner import Planner
+from ..carp.redaction import Redaction
 from ..errors import BufferFull, CRAError, InvalidState, Json, NotFound
 from ..hashing import DEFAULT_ALGORITHM
 from ..model.ids import parse_uuid, uuid_text
@@ -19,7 +20,7 @@ from ..trace.raw import FIRST_EVENT_OFFSET, RawEvent, as_given, own_text_weight
 from .arguments import RUNTIME_AGENT_ID
 from .expiry import SessionExpiry
 from .recorder import GAP_WEIGHT, Moment, Recorder
-from .redacting import redacted_texts, session_redaction
+from .redacting import redacted_texts, session_redaction, visible_pointer
 from .session import RESOLUTIONS_PER_SESSION, Session
 
 RESOLUTIONS_IN_ALL: Final = 65_536
@@ -281,16 +282,13 @@ class Sessions:
         An error that the trace has no room for, or cannot be stored, stays the caller's alone: the failure
         to record must not hide it. A resolver that drops counts it and tells of the gap.
         """
-        payload: dict[str, Json] = {"code": error.code, "message": _told(error.message)}
-        if "pointer" in error.details:
-            payload["pointer"] = _told(str(error.details["pointer"]))
         try:
             session = self._to_tell(session_id)
             moment: Moment = self._recorder.now()
             # Of an error outside any session nobody knows whose words it quotes.
             agent_id = None if session is self._runtime else session.agent_id
             redaction = session_redaction(planner, agent_id, moment.wall_ns)
-            texts = [("error.occurred", canonical_json(payload))]
+            texts = [("error.occurred", canonical_json(_payload_of(error, redaction)))]
             self._recorder.record_or_drop(
                 session,
                 moment,
@@ -349,6 +347,16 @@ class Sessions:
         session.steps = self._recorder.timeline.steps
         self._running[session.session_id] = session
         self._end(session, "completed")
+
+
+def _payload_of(error: CRAError, redaction: Redaction | None) -> dict[str, Json]:
+    """Return the payload of error.occurred, without the names that lie in members which policies take out."""
+    if "pointer" not in error.details:
+        return {"code": error.code, "message": _told(error.message)}
+    pointer = str(error.details["pointer"])
+    shown = visible_pointer(pointer, redaction)
+    message = error.message if shown == pointer else error.message.replace(pointer, shown)
+    return {"code": error.code, "message": _told(message), "pointer": _told(shown)}
 
 
 def _told(text: str) -> str:

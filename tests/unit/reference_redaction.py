@@ -41,7 +41,11 @@ def union(atlases: list[dict[str, Any]], counts: Any) -> Removals:
             for pointer in terms.get("redact", []):
                 if counts(policy.get("conditions", {})):
                     found[pointer] = found.get(pointer, True) and terms.get("redact_hash", False)
-    return found
+    plain = [pointer for pointer, is_hashed in found.items() if not is_hashed]
+    return {
+        pointer: is_hashed and not any(one.startswith(f"{pointer}/") for one in plain)
+        for pointer, is_hashed in found.items()
+    }
 
 
 def may_hold(conditions: dict[str, Any], facts: dict[str, Any]) -> bool:

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cra_wasm import InvalidInput, Resolver
+from cra_wasm import HeartbeatConfig, InvalidInput, Resolver, SessionTTLConfig
 from cra_wasm.carp.redaction import redactor_of
 from cra_wasm.model.redaction import REDACTABLE, UNREDACTABLE, Removal, path_of
 from cra_wasm.runtime.redacting import redacted_texts
 from cra_wasm.storage.memory import MemoryStorage
-from cra_wasm.testing import FakeClock, SequentialIds
+from cra_wasm.testing import FakeClock, MockTimerBackend, SequentialIds
 from cra_wasm.trace.canonical import canonical_json
 from cra_wasm.trace.reader import read_lines
 from cra_wasm.trace.verify import verify_lines
@@ -464,6 +464,48 @@ def test_any_payload_is_redacted_as_the_reference_does_it(
     house.text()
 
 
+# PROTOCOL 3.9.5
+@pytest.mark.parametrize("part", ["/context/email", "/context/email/at"])
+def test_a_whole_gets_no_hash_where_a_part_of_it_must_not_have_one(part: str) -> None:
+    whole = privacy("/context", "/context/other", parameters={"redact_hash": True})
+    plain = manifest(
+        atlas_id="com.example.plain", policies=[policy("p", "deny", parameters={"redact": [part]})]
+    )
+    house = House(whole, plain)
+    house.resolve(context={"email": {"at": SECRET}})
+    assert house.payloads("carp.request.received")[-1]["context"] == MARK
+
+
+# PROTOCOL 3.9.15
+@pytest.mark.parametrize(
+    ("refused", "pointer"),
+    [
+        (lambda house: house.resolve(context={"customer": {SECRET: 2**60}}), "/context/customer"),
+        (
+            lambda house: house.resolver.resolve_request(
+                {"context": {"customer": {SECRET: json.loads("[" * 64 + "]" * 64)}}}
+            ),
+            "/context/customer",
+        ),
+        (
+            lambda house: house.resolver.emit(house.session_id, "app.note", {"text": {SECRET: 2**60}}),
+            "/payload/text",
+        ),
+        (lambda house: house.resolve(context={"fine": 2**60}), "/context/fine"),
+    ],
+)
+def test_a_recorded_error_names_nothing_inside_what_goes(refused: Any, pointer: str) -> None:
+    house = House(privacy("/context/customer", "/text", "/goal"))
+    with pytest.raises(InvalidInput) as caught:
+        refused(house)
+    assert caught.value.details["pointer"].startswith(pointer)  # who asked is told all of it
+    assert "S3CR" not in house.text()
+    (told,) = [
+        one for one in map(json.loads, house.text().splitlines()) if one["event_type"] == "error.occurred"
+    ]
+    assert told["payload"]["pointer"] == pointer
+
+
 # At load
 
 
@@ -500,9 +542,17 @@ def test_a_redaction_of_wrong_form_is_refused_at_load(parameters: dict[str, Any]
 
 def test_every_member_of_every_event_can_go_or_is_refused() -> None:
     """The two lists cover all that the runtime records, so that no pointer into it is in vain."""
-    house = House(goal="g")
+    timers = MockTimerBackend(clock := FakeClock())
+    config = SessionTTLConfig(idle_timeout_seconds=100, idle_warning_seconds=50)
+    beats = HeartbeatConfig(interval_seconds=10)
+    house = House(
+        goal="g", tracing="deferred", clock=clock, timers=timers, heartbeat=beats, session_ttl=config
+    )
+    timers.advance(60_000)
+    clock.step_wall(5)
     live(house)
     every = [json.loads(line) for name in house.storage.sessions() for line in house.storage.iter_lines(name)]
+    assert {"session.idle", "clock.step", "runtime.heartbeat"} <= {event["event_type"] for event in every}
     for event in every:
         if not event["event_type"].startswith("app."):
             known = UNREDACTABLE | frozenset().union(*REDACTABLE.values())
