@@ -59,7 +59,9 @@ class Reusing:
         options: ResolveOptions | None,
         known: Resolution,
     ) -> Variant | None:
-        """Return what would be decided now, None when that is not what was decided before."""
+        """Return what would be decided now, None when that is not what was decided before, or would be
+        recorded otherwise: what is executed under a resolution is redacted as it was.
+        """
         wall_ns, elapsed_ns = self._recorder.times()
         # INVARIANT: what a session remembers was made by Resolving, whose outcomes are Variants.
         before = cast(Variant, known.outcome)
@@ -69,9 +71,10 @@ class Reusing:
             planner, session, goal, risk_tier, options, wall_ns, elapsed_ns
         )
         same = (variant is before or variant.says_the_same_as(before)) and (
-            selected is known.selected or selected.block_jsons == known.selected.block_jsons
+            selected is known.selected
+            or (selected.block_jsons, selected.events) == (known.selected.block_jsons, known.selected.events)
         )
-        return variant if same else None
+        return variant if same and variant.plan.redaction == before.plan.redaction else None
 
     def _record_hit(
         self,

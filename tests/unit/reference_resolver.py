@@ -234,7 +234,7 @@ class ReferenceResolver:
             **({"required_capabilities": required_capabilities} if required_capabilities else {}),
         }
         if reuse:
-            known = self.reusable(session, question, answer, elapsed_ns)
+            known = self.reusable(session, question, answer, removals, elapsed_ns)
             if known is not None:
                 self.record_hit(session, question, known, base, wall_ns, removals)
                 return known
@@ -275,14 +275,19 @@ class ReferenceResolver:
         return resolution
 
     def reusable(
-        self, session: Session, question: dict[str, Any], answer: Answer, elapsed_ns: int
+        self,
+        session: Session,
+        question: dict[str, Any],
+        answer: Answer,
+        removals: dict[str, bool],
+        elapsed_ns: int,
     ) -> dict[str, Any] | None:
         """Return the resolution that the question had, if `answer` says the same (2.12)."""
         loaded, resolution, before = session.reusable.get(trace.canonical(question), (None, {}, None))
         if before is None or loaded is not self.state.loaded or elapsed_ns >= before.ends_ns:
             return None
         same = (before.answer.to_dict(), before.answer.events()) == (answer.to_dict(), answer.events())
-        return resolution if same else None
+        return resolution if same and removals == before.removals else None
 
     def record_hit(
         self,

@@ -129,6 +129,28 @@ def test_a_window_that_ends_ends_the_reuse(new_rig: Any, shop: dict[str, Any]) -
     assert ask(rig).decision.type != first.decision.type
 
 
+def test_an_answer_that_was_recorded_with_less_redacted_is_not_reused(
+    new_rig: Any, shop: dict[str, Any]
+) -> None:
+    # PROTOCOL 2.12.1: what runs under a resolution is redacted as that was
+    shop["policies"].append(
+        {
+            "policy_id": "privacy",
+            "type": "deny",
+            "actions": ["nothing.at.all"],
+            "conditions": {"time_window": {"start": "12:01", "end": "13:00"}},
+            "parameters": {"redact": ["/error_message"]},
+        }
+    )
+    rig = new_rig()
+    rig.resolver.load_atlas(shop)
+    first = ask(rig)
+    rig.clock.advance(60)
+    second = ask(rig)
+    assert second is not first and second.allowed_actions == first.allowed_actions
+    assert ask(rig) is second
+
+
 def test_a_session_keeps_64_and_the_latest_stay(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "REUSABLE_PER_SESSION", 2)
     one, two = ask(rig, "one"), ask(rig, "two")
