@@ -69,9 +69,9 @@ class AsyncRuntime:
     ) -> None:
         await self.close()
 
-    def load_atlas(self, source: str | bytes | dict[str, Json] | Path) -> Atlas:
-        """Load an atlas; see `Resolver.load_atlas`."""
-        return self.resolver.load_atlas(source)
+    def load_atlas(self, source: str | bytes | dict[str, Json] | Path, *, strict: bool = True) -> Atlas:
+        """Load an atlas; see `Resolver.load_atlas`. What else there is of atlases, `resolver` has."""
+        return self.resolver.load_atlas(source, strict=strict)
 
     def register_executor(
         self, action_id: str, function: Callable[..., Any], *, with_call: bool = False
@@ -79,10 +79,19 @@ class AsyncRuntime:
         """Let a function run an action; see `Resolver.register_executor`. A sync one holds the loop up."""
         self.resolver.register_executor(action_id, function, with_call=with_call)
 
-    async def create_session(self, agent_id: str, goal: str, *, hash_algorithm: str | None = None) -> str:
+    async def create_session(
+        self,
+        agent_id: str,
+        goal: str,
+        *,
+        hash_algorithm: str | None = None,
+        parent_session_id: str | None = None,
+    ) -> str:
         """Start a session and return its id."""
         return await self._turns.run(
-            lambda: self.resolver.create_session(agent_id, goal, hash_algorithm=hash_algorithm)
+            lambda: self.resolver.create_session(
+                agent_id, goal, hash_algorithm=hash_algorithm, parent_session_id=parent_session_id
+            )
         )
 
     async def end_session(self, session_id: str, reason: str = "completed") -> dict[str, Json]:
@@ -99,6 +108,7 @@ class AsyncRuntime:
         context_hints: Sequence[str] = (),
         atlas_ids: Sequence[str] | None = None,
         context: Mapping[str, Json] | None = None,
+        reuse: bool = False,
     ) -> Resolution:
         """Decide every candidate action for a goal."""
         return await self._turns.run(
@@ -110,6 +120,7 @@ class AsyncRuntime:
                 context_hints=context_hints,
                 atlas_ids=atlas_ids,
                 context=context,
+                reuse=reuse,
             )
         )
 

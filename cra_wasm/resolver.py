@@ -640,6 +640,7 @@ class Resolver:
     def _give_up(self, running: Running, code: str, message: str) -> None:
         with self._lock:
             self._execution.give_up(running, code, message)
+            self._sessions.expiry.after_call(running.session)
         self._store_late()
 
     def _finish(self, running: Running, result: Json) -> ExecuteResponse:

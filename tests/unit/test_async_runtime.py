@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import random
 import threading
 from collections.abc import Awaitable, Callable
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cra_wasm import AsyncRuntime, BufferFull, InvalidState, MemoryStorage, NullStorage
+from cra_wasm import AsyncRuntime, BufferFull, InvalidState, MemoryStorage, NullStorage, Resolver
 from cra_wasm.platform.turnstile import Turnstile
 
 from .building import action, manifest, policy
@@ -342,5 +343,25 @@ def test_the_processor_s_handle_runs_until_it_is_shut_down() -> None:
         assert runtime.buffer_stats().pending == 0
         assert runtime.buffer_pressure() == 0.0
         assert runtime.statistics().sessions_active == 1
+
+    run(work)
+
+
+def test_each_call_takes_what_the_resolver_s_own_takes() -> None:
+    """So that no feature is out of reach of those who wait."""
+    for name in ("load_atlas", "create_session", "end_session", "resolve", "execute", "emit"):
+        own = inspect.signature(getattr(Resolver, name)).parameters
+        assert list(inspect.signature(getattr(AsyncRuntime, name)).parameters) == list(own), name
+
+
+def test_sessions_nest_and_answers_are_reused() -> None:
+    async def work(runtime: AsyncRuntime) -> None:
+        parent = await runtime.create_session("a", "g")
+        child = await runtime.create_session("b", "g", parent_session_id=parent)
+        first = await runtime.resolve(child, "look", reuse=True)
+        assert await runtime.resolve(child, "look", reuse=True) is first
+        await runtime.end_session(parent)
+        last = (await runtime.get_trace(child))[-1]
+        assert (last.event_type, last.payload["reason"]) == ("session.ended", "cancelled")
 
     run(work)

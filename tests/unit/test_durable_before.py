@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from cra_wasm import BackendFailure, InvalidInput, InvalidState, MemoryStorage, Resolver
-from cra_wasm.testing import FakeClock, SequentialIds
+from cra_wasm import BackendFailure, InvalidInput, InvalidState, MemoryStorage, Resolver, SessionTTLConfig
+from cra_wasm.testing import FakeClock, MockTimerBackend, SequentialIds
 from cra_wasm.trace.raw import RawEvent, as_given
 
 from .building import action, manifest, policy
@@ -25,8 +25,8 @@ class Calls:
     """A resolver whose traces are drained by the test, and what ran under it."""
 
     def __init__(self, **options: Any) -> None:
-        options = {"tracing": "deferred", **options}
-        self.resolver = Resolver(clock=FakeClock(), ids=SequentialIds(), **options)
+        options = {"tracing": "deferred", "clock": FakeClock(), **options}
+        self.resolver = Resolver(ids=SequentialIds(), **options)
         self.resolver.load_atlas(ATLAS)
         self.ran: list[str] = []
         for name in ("t.look", "t.risky"):
@@ -201,6 +201,25 @@ def test_a_call_cancelled_while_it_waits_never_runs() -> None:
 
     on_loop(scenario)
     assert calls.ran == []
+
+
+@on_a_loop
+def test_a_session_whose_time_ends_while_a_call_waits_ends_behind_that_call() -> None:
+    # PROTOCOL 3.14.5
+    clock = FakeClock()
+    config = SessionTTLConfig(max_lifetime_seconds=60)
+    calls = Calls(clock=clock, timers=MockTimerBackend(clock), session_ttl=config)
+
+    async def scenario() -> None:
+        running = calls.start()
+        await turns()
+        clock.advance(60)
+        calls.resolver.refuse_durable("the disk is full")
+        with pytest.raises(BackendFailure):
+            await running
+        assert calls.types()[-2:] == ["action.failed", "session.ended"]
+
+    on_loop(scenario)
 
 
 @on_a_loop
