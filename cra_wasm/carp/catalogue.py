@@ -164,8 +164,11 @@ class Catalogue:
         self.agent_globs = tuple(sorted({glob for one in conditions for glob in one.agents}))
         self.context_globs = tuple(sorted({glob for one in conditions for glob in one.context_globs}))
 
-    def loading(self, *atlases: CompiledAtlas) -> Catalogue:
+    def loading(self, *atlases: CompiledAtlas, order: Sequence[str] | None = None) -> Catalogue:
         """Return a catalogue with these atlases too; one with the same id is replaced in its place.
+
+        Args:
+            order: the ids of all of them, in another order.
 
         Raises:
             InvalidInput: `duplicate_action` when another atlas has one of their actions;
@@ -184,7 +187,7 @@ class Catalogue:
             raise InvalidInput(
                 "too_many_actions", f"more than {MAX_CANDIDATES} actions in all atlases", pointer="/actions"
             )
-        return Catalogue(loaded.values())
+        return Catalogue(loaded.values() if order is None else [loaded[name] for name in order])
 
     def unloading(self, atlas_id: str) -> Catalogue:
         """Return a catalogue without that atlas: its actions, policies and context go together.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -59,9 +59,9 @@ class Planner:
         """By (agent kind, tier) for calls without options, which the hot path looks up by itself; by all the
         facts for others."""
 
-    def loading(self, *atlases: CompiledAtlas) -> Planner:
-        """Return a planner that knows these atlases too; raises as `Catalogue.loading`."""
-        return Planner(self.catalogue.loading(*atlases), self._ttl_seconds)
+    def loading(self, *atlases: CompiledAtlas, order: Sequence[str] | None = None) -> Planner:
+        """Return a planner that knows these atlases too; see `Catalogue.loading`."""
+        return Planner(self.catalogue.loading(*atlases, order=order), self._ttl_seconds)
 
     def unloading(self, atlas_id: str) -> Planner:
         """Return a planner without that atlas; raises as `Catalogue.unloading`."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from ..carp.limits import Account, Limit
-from ..errors import CRAError, Json
+from ..errors import CRAError, InvalidState, Json
 from ..runtime.loading import AtlasSource, read_one
 from .report import Findings
 from .rerun import Rerun
@@ -79,22 +79,32 @@ class World:
     def see_atlases(self, wanted: Sequence[GivenAtlas]) -> None:
         """Load and unload until these are loaded, in their order, as the runtime did before a session."""
         names = [one.atlas_id for one in wanted]
-        for gone in [name for name in reversed(self.loaded) if name not in names]:
-            self._unload(gone)
+        gone = [name for name in reversed(self.loaded) if name not in names]
+        required = [name for name in gone if not self._unload_unless_required(name)]
+        staying = [name for name in self.loaded if name in names]
         common = 0
-        for name, other in zip(self.loaded, names, strict=False):
+        for name, other in zip(staying, names, strict=False):
             if name != other:
                 break
             common += 1
-        for late in list(reversed(self.loaded))[: len(self.loaded) - common]:
+        for late in reversed(staying[common:]):
             self._unload(late)
         self.load(wanted)
+        for name in required:  # by what was loaded in another version meanwhile
+            self._unload(name)
 
     def load(self, wanted: Sequence[GivenAtlas]) -> None:
         """Load atlases that are not loaded in this version, together: they may need each other."""
         new = [one for one in wanted if self.loaded.get(one.atlas_id) is not one]
         self.rerun.load_atlases([one.source for one in new])
         self.loaded |= {one.atlas_id: one for one in new}
+
+    def _unload_unless_required(self, atlas_id: str) -> bool:
+        try:
+            self._unload(atlas_id)
+        except InvalidState:
+            return False
+        return True
 
     def _unload(self, atlas_id: str) -> None:
         self.rerun.unload_atlas(atlas_id)

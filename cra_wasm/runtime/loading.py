@@ -88,10 +88,11 @@ def with_atlases(planner: Planner, read: Sequence[ReadAtlas]) -> Planner:
     """
     catalogue = planner.catalogue
     _judge(catalogue, read)
-    compiled = {one.atlas.atlas_id: _compiled(one, catalogue) for one in read}
+    compiled = [_compiled(one, catalogue) for one in read]
+    together = {one.atlas.atlas_id: one.atlas for one in (*catalogue.atlases.values(), *compiled)}
     try:
         return planner.loading(
-            *(compiled[atlas.atlas_id] for atlas in in_loading_order(one.atlas for one in read))
+            *compiled, order=[atlas.atlas_id for atlas in in_loading_order(together.values())]
         )
     except InvalidInput as error:
         for one in read:

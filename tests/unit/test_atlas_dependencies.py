@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cra_wasm import CRAError, Resolver
+from cra_wasm import CRAError, Resolver, TraceEvent, replay_trace
 from cra_wasm.testing import FakeClock, SequentialIds
 
 from .building import action, manifest, policy
@@ -136,6 +136,44 @@ def test_each_atlas_stands_behind_those_that_it_needs(resolver: Resolver) -> Non
     answer = resolver.load_atlases(given)
     assert [one.atlas_id for one in answer] == ["com.a", "com.d", "com.b", "com.c"]
     assert list(loaded(resolver)) == ["d", "c", "b", "a"]
+
+
+# PROTOCOL 1.12.5
+@pytest.mark.parametrize("together", [True, False])
+def test_an_atlas_that_is_loaded_anew_moves_behind_what_it_needs_now(
+    resolver: Resolver, together: bool
+) -> None:
+    for name in ("a", "b", "c"):
+        resolver.load_atlas(atlas(name))
+    newer = atlas("a", "1.1.0", b="*")
+    resolver.load_atlases([newer, atlas("b")] if together else [newer])
+    assert list(loaded(resolver)) == ["b", "a", "c"]
+
+
+def test_a_replay_follows_what_became_of_dependencies() -> None:
+    """What one session's atlases needed, the next one's have in another order, or need no more."""
+    clock = FakeClock()
+    resolver = Resolver(clock=clock, ids=SequentialIds())
+
+    def trace() -> list[TraceEvent]:
+        clock.advance(1)
+        session_id = resolver.create_session("a", "g")
+        resolver.resolve(session_id, "g")
+        resolver.end_session(session_id)
+        return resolver.get_trace(session_id)
+
+    first, second = atlas("a"), atlas("b", a="1.0.0")
+    resolver.load_atlases([first, second])
+    traces = [trace()]
+    alone = atlas("b", "2.0.0")
+    resolver.load_atlas(alone)
+    resolver.unload_atlas("com.a")
+    traces.append(trace())
+    resolver.load_atlas(first)
+    turned = atlas("b", "3.0.0", a="*")
+    resolver.load_atlas(turned)
+    traces.append(trace())
+    assert replay_trace(traces, [first, second, alone, turned]).identical
 
 
 # PROTOCOL 1.12.6
