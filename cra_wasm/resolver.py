@@ -886,9 +886,9 @@ class Resolver:
         Raises:
             InvalidState: `not_deferred`.
         """
-        # session.ended goes in beyond the capacity, and an event weighs 1 at least.
+        # session.ended and a clock.step before it go in beyond the capacity, and an event weighs 1 at least.
         capacity = self._deferred_buffer().buffer_stats().capacity
-        return None if self._tracer.drops else capacity + 1
+        return None if self._tracer.drops else capacity + 2
 
     def close(self) -> None:
         """End the runtime's own session, store what is left, and refuse what comes. Again: nothing.

@@ -79,18 +79,21 @@ class SessionExpiry:
     ) -> None:
         """Tell a session of steps of the clock, and end it if its time is over.
 
+        Where there is no room at all nothing else is recorded either, so steps wait for their sum to be told:
+        a clock that goes back and forth must not fill the memory behind a full buffer.
+
         Raises:
             InvalidState: `session_ended`: it was over.
             BackendFailure: its end could not be stored; it is over all the same.
         """
-        if session.steps is not self._timeline.steps:
+        if session.steps is not self._timeline.steps and not self._recorder.tracer.is_full():
             self._tell_steps(session, wall_ns, elapsed_ns)
         over_at_ns = self._over_at(session, elapsed_ns)
         if elapsed_ns >= over_at_ns:
             if not _is_busy(session):
                 self._time_out(session)
             raise over(session, pointer)
-        session.check_at_ns = over_at_ns
+        session.check_at_ns = over_at_ns if session.steps is self._timeline.steps else 0
 
     def refuse_over(self, session: Session, elapsed_ns: int) -> Session:
         """Return the session if its time is not over; for a check that has no effect.

@@ -307,7 +307,7 @@ class Sessions:
                 self.expiry.look(session, *times)
             except InvalidState:
                 session = None
-        if session is None:
+        if session is None and not self._recorder.tracer.is_full():
             self.expiry.tell_runtime(*times)
         return session or self.runtime_session()
 

@@ -98,4 +98,5 @@ class Timekeeping:
 
     def _tell_suspension(self, late_ns: int) -> None:
         self._recorder.timeline.note_suspension(late_ns)
-        self._sessions.expiry.tell_runtime(*self._recorder.times())
+        if not self._recorder.tracer.is_full():
+            self._sessions.expiry.tell_runtime(*self._recorder.times())

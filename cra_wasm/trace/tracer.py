@@ -24,6 +24,10 @@ class Tracer(Protocol):
     drops: bool
     lost: dict[str, int]
 
+    def is_full(self) -> bool:
+        """Whether everything would be refused but what goes beyond."""
+        ...
+
     def reserve(self, weight: int, events: int) -> None:
         """Keep room for events to come, or raise BufferFull."""
         ...
@@ -48,6 +52,10 @@ class ImmediateTracer:
         self._writer = ChainWriter(storage)
         self.drops = False
         self.lost: dict[str, int] = {}
+
+    def is_full(self) -> bool:
+        """Never: nothing is refused for want of room."""
+        return False
 
     def reserve(self, weight: int, events: int) -> None:
         """Nothing to keep: the storage is asked when the record comes."""
@@ -81,6 +89,10 @@ class DeferredTracer:
         self.reserve = buffer.reserve
         self.release = buffer.release
         self.record = self._record_unless_lost if drops else buffer.push
+
+    def is_full(self) -> bool:
+        """Whether the buffer has no room for a single event's worth."""
+        return self._buffer.buffer_pressure() >= 1.0
 
     def drop(self, session_id: str, events: int) -> None:
         """Count events of a record that was refused just now as lost."""

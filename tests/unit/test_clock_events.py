@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from cra_wasm import MemoryStorage, Resolver
+from cra_wasm import BufferFull, MemoryStorage, NotFound, Resolver
 from cra_wasm.testing import FakeClock, MockTimerBackend, SequentialIds
 from cra_wasm.timing.config import HeartbeatConfig
 
@@ -212,6 +214,30 @@ def test_a_full_buffer_has_room_for_a_step(new_clock_rig: Callable[..., ClockRig
     data = resolver.drain_traces(100).data
     assert data.count(b"clock.step") == 2
     assert data.index(b"clock.step") < data.index(b"session.ended")
+    resolver.close()
+
+
+# PROTOCOL 3.14.9
+@pytest.mark.parametrize("on_full", ["refuse", "drop"])
+def test_a_clock_that_goes_back_and_forth_fills_no_memory_behind_a_full_buffer(on_full: Any) -> None:
+    clock = FakeClock()
+    resolver = Resolver(clock=clock, tracing="deferred", capacity=16, on_full=on_full)
+    session_id = resolver.create_session("agent-1", "work")
+    for _ in range(100):
+        clock.step_wall(10)
+        with suppress(BufferFull):
+            resolver.emit(session_id, "app.step", {})
+        with suppress(NotFound):
+            resolver.emit("01940d23-3a00-7000-8000-000000000000", "app.step", {})
+    assert resolver.buffer_stats().pending <= 16 + 2
+    resolver.ack(resolver.drain_traces(100).batch_id)
+    resolver.emit(session_id, "app.step", {})
+    lines = [line.split("\x1f") for line in resolver.drain_traces(100).data.decode().splitlines()]
+    told = [json.loads(payload) for *_, kind, payload in lines if kind == "clock.step"]
+    types = [kind for *_, kind, _ in lines]
+    assert types.index("clock.step") < types.index("app.step")
+    assert all(one["steps"] > 80 and one["gap_ms"] == one["steps"] * 10_000 for one in told)
+    assert len(told) == 2
     resolver.close()
 
 
