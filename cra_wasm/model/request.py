@@ -63,7 +63,7 @@ class Execution(Strict):
 
 
 class CARPRequest(Strict):
-    """A whole request; `execution` stands exactly when the operation is execute."""
+    """A whole request; `execution` stands with execute, may stand with validate, and never with resolve."""
 
     carp_version: Literal["1.0"]
     request_id: Uuid

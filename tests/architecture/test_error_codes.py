@@ -56,3 +56,23 @@ def test_codes_are_found_in_the_sources() -> None:
 @pytest.mark.parametrize("code", RAISED_CODES)
 def test_a_raised_code_is_documented(code: str) -> None:
     assert code in documented_codes()
+
+
+MADE_OF_FIELDS = {"invalid_required_capabilities", "invalid_context_hints", "invalid_atlas_ids"}
+"""Codes that arguments.py makes of the field's name."""
+
+
+def test_a_documented_code_is_raised() -> None:
+    table, _, typescript = (
+        (ROOT / "specs" / "PROTOCOL.md")
+        .read_text(encoding="utf-8")
+        .split("## 4 Error codes")[1]
+        .split("## 5")[0]
+        .partition("Only the TypeScript side raises")
+    )
+    first_column = "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("|"))
+    for documented, folder, suffix in ((first_column, "cra_wasm", "py"), (typescript, "web/src", "ts")):
+        code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / folder).rglob(f"*.{suffix}"))
+        codes = set(re.findall(r"`([a-z_]+)`", documented)) - MADE_OF_FIELDS
+        assert len(codes) > 15
+        assert not {one for one in codes if f'"{one}"' not in code}
