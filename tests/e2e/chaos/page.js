@@ -29,6 +29,9 @@ const cra = await createCra({
   baseUrl: "./",
   databaseName: "chaos",
   askToPersist: false,
+  // All timers on: a record of its own each second, and deadlines that are never due.
+  heartbeat: { intervalSeconds: 1 },
+  sessionTtl: { idleTimeoutSeconds: 3600, maxLifetimeSeconds: 7200, idleWarningSeconds: 1800 },
   onTraceProblem: ({ code, notice }) => {
     globalThis.problems.push(code);
     report("problem", { code, session: notice?.session_id ?? null });
