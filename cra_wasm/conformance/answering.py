@@ -16,13 +16,17 @@ from ..model.parse import parse_json
 from .case import (
     CanonicalInput,
     DecisionInput,
+    DiffInput,
     DocumentInput,
     HashInput,
     ParametersInput,
+    ProfileInput,
+    ReplayInput,
     StepsInput,
     TraceInput,
 )
-from .chains import answer_chain
+from .chains import answer_chain, answer_profile
+from .comparisons import answer_diff, answer_replay
 from .decisions import answer_context, answer_policy, answer_resolution
 from .documents import answer_canonical, answer_document
 from .refusing import refusal_of
@@ -33,6 +37,9 @@ _CANONICAL: Final[TypeAdapter[Any]] = TypeAdapter(CanonicalInput)
 _CHAIN: Final[TypeAdapter[Any]] = TypeAdapter(HashInput | TraceInput)
 _DECISION: Final[TypeAdapter[Any]] = TypeAdapter(DecisionInput)
 _STEPS: Final[TypeAdapter[Any]] = TypeAdapter(StepsInput)
+_REPLAY: Final[TypeAdapter[Any]] = TypeAdapter(ReplayInput)
+_DIFF: Final[TypeAdapter[Any]] = TypeAdapter(DiffInput)
+_PROFILE: Final[TypeAdapter[Any]] = TypeAdapter(ProfileInput)
 
 _AREAS: Final[dict[str, tuple[TypeAdapter[Any], Callable[[Any], Json]]]] = {
     "schema": (_DOCUMENT, answer_document),
@@ -43,6 +50,9 @@ _AREAS: Final[dict[str, tuple[TypeAdapter[Any], Callable[[Any], Json]]]] = {
     "resolution": (_DECISION, answer_resolution),
     "execution": (_STEPS, answer_steps),
     "approval": (_STEPS, answer_steps),
+    "replay": (_REPLAY, answer_replay),
+    "diff": (_DIFF, answer_diff),
+    "profile": (_PROFILE, answer_profile),
     "golden": (_STEPS, answer_golden),
 }
 

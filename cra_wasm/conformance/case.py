@@ -1,7 +1,7 @@
 """What a case file holds, area by area (specs/conformance/README.md says what each member means).
 
-The models refuse unknown members, so that a misspelt expectation cannot pass unnoticed. `Input` is what an
-implementation gets to see; what is expected stays with the runner.
+The models refuse unknown members, so that a misspelt expectation cannot pass unnoticed. A case's `input`
+is what an implementation gets to see; what is expected stays with the runner.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from pydantic import Field, StringConstraints, model_validator
 
 from ..errors import Json
 from ..model.atlas import Strict
+from .step import Step
+from .terms import DEFAULT_CLOCK, Algorithm, Extension, Moment, Refusal
 
 AREAS: Final = (
     "schema",
@@ -22,6 +24,9 @@ AREAS: Final = (
     "resolution",
     "execution",
     "approval",
+    "replay",
+    "diff",
+    "profile",
 )
 """The areas whose cases are single files, in the order in which they run."""
 
@@ -31,43 +36,26 @@ CaseId: TypeAlias = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*(\.[a-z0-9]+(-[a-z0-9]+)*)+$", max_length=100)
 ]
 Clause: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+){1,2}$")]
-Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=50)]
-Moment: TypeAlias = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z$",
-    ),
-]
-Algorithm: TypeAlias = Literal["sha256", "blake3"]
-
-DEFAULT_CLOCK: Final = "2024-12-28T12:00:00Z"
-"""A Saturday."""
-
-
-class Refusal(Strict):
-    """An error that the protocol prescribes: its code, and where it is told the pointer of the culprit.
-
-    `pointers` are those of all findings, in any order. `finding` is the code of the first.
-    """
-
-    code: str
-    pointer: str | None = None
-    pointers: tuple[str, ...] | None = None
-    finding: str | None = None
 
 
 class DocumentInput(Strict):
-    """A document as a JSON value, as text, or as bytes in hex where text cannot hold it."""
+    """A document as a JSON value, as text, or as bytes in hex where text cannot hold it; an atlas also as the
+    files of a package. Only an atlas can be read leniently.
+    """
 
     document: Literal["atlas", "request", "event"]
     value: Json = None
     text: str | None = None
     hex: str | None = None
+    files: dict[str, Json] | None = None
+    lenient: bool = False
 
     @model_validator(mode="after")
     def _is_given_once(self) -> DocumentInput:
-        if len(self.model_fields_set & {"value", "text", "hex"}) != 1:
-            raise ValueError("give one of `value`, `text` and `hex`")
+        if len(self.model_fields_set & {"value", "text", "hex", "files"}) != 1:
+            raise ValueError("give one of `value`, `text`, `hex` and `files`")
+        if self.document != "atlas" and (self.lenient or self.files is not None):
+            raise ValueError("only an atlas has `files`, or is read leniently")
         return self
 
 
@@ -121,6 +109,39 @@ class TraceInput(Strict):
         return self
 
 
+class ProfileInput(TraceInput):
+    """A trace to be verified by the recipe of a profile, or by the one that fits."""
+
+    profile: str
+
+    @model_validator(mode="after")
+    def _is_given_once(self) -> ProfileInput:
+        if len(self.model_fields_set - {"profile"}) != 1:
+            raise ValueError("give one of `lines`, `text` and `hex`")
+        return self
+
+
+Lines: TypeAlias = Annotated[tuple[str, ...], Field(min_length=1)]
+"""A trace's lines without their line feeds."""
+
+
+class ReplayInput(Strict):
+    """Traces of one runtime to be decided anew over these atlases."""
+
+    traces: Annotated[tuple[Lines, ...], Field(min_length=1)]
+    atlases: tuple[dict[str, Json], ...]
+    need_not_verify: bool = False
+    complete: bool = False
+    parameters: tuple[dict[str, Json], ...] = ()
+
+
+class DiffInput(Strict):
+    """Two traces to be compared."""
+
+    a: Lines
+    b: Lines
+
+
 class Call(Strict):
     """A call that is made, and must succeed, before the question is asked."""
 
@@ -156,190 +177,11 @@ class DecisionInput(Strict):
     resolve: Question = Question()
 
 
-class _Step(Strict):
-    """What every step may say: a name for its answer, and what is expected of it."""
-
-    named: Annotated[Name | None, Field(alias="as")] = None
-    expect: Json = None
-    refused: Refusal | None = None
-
-
-class LoadAtlas(_Step):
-    """Load an atlas; answers its atlas_id and version."""
-
-    do: Literal["load_atlas"]
-    atlas: dict[str, Json]
-
-
-class UnloadAtlas(_Step):
-    """Unload an atlas; answers nothing."""
-
-    do: Literal["unload_atlas"]
-    atlas_id: str
-
-
-class Failure(Strict):
-    """How an executor fails: with a code of its own, or with whatever its language raises."""
-
-    code: str | None = None
-    message: str
-
-
-class RegisterExecutor(_Step):
-    """Let an action's calls take time, then return a value, or their parameters, or fail; answers nothing."""
-
-    do: Literal["register_executor"]
-    action_id: str
-    returns: Json = None
-    returns_parameters: bool = False
-    fails: Failure | None = None
-    takes_seconds: float = 0
-
-
-class CreateSession(_Step):
-    """Start a session; answers its session_id."""
-
-    do: Literal["create_session"]
-    agent_id: str
-    goal: str
-    hash_algorithm: str | None = None
-
-
-class EndSession(_Step):
-    """End a session; answers the payload of session.ended."""
-
-    do: Literal["end_session"]
-    session: str
-    reason: str = "completed"
-
-
-class Resolve(_Step):
-    """Resolve a goal; answers the resolution."""
-
-    do: Literal["resolve"]
-    session: str
-    goal: str
-    risk_tier: str | None = None
-    required_capabilities: tuple[str, ...] | None = None
-    context_hints: tuple[str, ...] | None = None
-    atlas_ids: tuple[str, ...] | None = None
-    context: dict[str, Json] | None = None
-
-
-class Request(_Step):
-    """Hand in a whole CARPRequest; answers a resolution or an execute response."""
-
-    do: Literal["request"]
-    request: dict[str, Json]
-
-
-class Execute(_Step):
-    """Run an action; answers the execute response."""
-
-    do: Literal["execute"]
-    session: str
-    resolution: str
-    action_id: str
-    parameters: Json = Field(default_factory=dict)
-    idempotency_key: str | None = None
-
-
-class ListApprovals(_Step):
-    """List a session's approvals; answers `{"approvals": [...]}`."""
-
-    do: Literal["approvals"]
-    session: str
-
-
-class Grant(_Step):
-    """Grant an approval; answers the approval."""
-
-    do: Literal["grant"]
-    approval: str
-    approver: str
-    reason: str = ""
-    expires_in_seconds: Json = None
-    uses: Json = None
-
-
-class Refuse(_Step):
-    """Refuse an approval; answers the approval."""
-
-    do: Literal["refuse"]
-    approval: str
-    approver: str
-    reason: str = ""
-
-
-class Emit(_Step):
-    """Record an event of the host's own; answers nothing."""
-
-    do: Literal["emit"]
-    session: str
-    event_type: str
-    payload: Json
-
-
-class Events(_Step):
-    """Read a session's events from a sequence on; answers `{"events": [{sequence, event_type, payload}]}`."""
-
-    do: Literal["events"]
-    session: str
-    since: int = 0
-
-
-class Verify(_Step):
-    """Verify a session's trace; answers the verdict."""
-
-    do: Literal["verify"]
-    session: str
-
-
-class Advance(_Step):
-    """Let time pass on both clocks; answers nothing."""
-
-    do: Literal["advance"]
-    seconds: float
-
-
-class StepWall(_Step):
-    """Set the wall clock forward or back; answers nothing."""
-
-    do: Literal["step_wall"]
-    seconds: float
-
-
-Step: TypeAlias = Annotated[
-    LoadAtlas
-    | UnloadAtlas
-    | RegisterExecutor
-    | CreateSession
-    | EndSession
-    | Resolve
-    | Request
-    | Execute
-    | ListApprovals
-    | Grant
-    | Refuse
-    | Emit
-    | Events
-    | Verify
-    | Advance
-    | StepWall,
-    Field(discriminator="do"),
-]
-
-
 class StepsInput(Strict):
     """Steps that are taken one after the other, from that time on, by one runtime."""
 
     clock: Moment = DEFAULT_CLOCK
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]
-
-
-Input: TypeAlias = (
-    DocumentInput | ParametersInput | CanonicalInput | HashInput | TraceInput | DecisionInput | StepsInput
-)
 
 
 class Case(Strict):
@@ -351,7 +193,7 @@ class Case(Strict):
     id: CaseId
     clauses: Annotated[tuple[Clause, ...], Field(min_length=1)]
     description: Annotated[str, StringConstraints(min_length=1, max_length=500)]
-    requires: tuple[Literal["blake3"], ...] = ()
+    requires: tuple[Extension, ...] = ()
     input: Json
     expected: Json = None
     refused: Refusal | None = None
@@ -375,6 +217,18 @@ class _DecisionCase(Case):
 
 class _StepsCase(Case):
     input: StepsInput
+
+
+class _ReplayCase(Case):
+    input: ReplayInput
+
+
+class _DiffCase(Case):
+    input: DiffInput
+
+
+class _ProfileCase(Case):
+    input: ProfileInput
 
 
 class _File(Strict):
@@ -416,8 +270,30 @@ class StepsFile(_File):
     cases: Annotated[tuple[_StepsCase, ...], Field(min_length=1)]
 
 
+class ReplayFile(_File):
+    """Traces that are decided anew."""
+
+    area: Literal["replay"]
+    cases: Annotated[tuple[_ReplayCase, ...], Field(min_length=1)]
+
+
+class DiffFile(_File):
+    """Pairs of traces that are compared."""
+
+    area: Literal["diff"]
+    cases: Annotated[tuple[_DiffCase, ...], Field(min_length=1)]
+
+
+class ProfileFile(_File):
+    """Traces of other writers."""
+
+    area: Literal["profile"]
+    cases: Annotated[tuple[_ProfileCase, ...], Field(min_length=1)]
+
+
 CaseFile: TypeAlias = Annotated[
-    SchemaFile | CanonicalFile | ChainFile | DecisionFile | StepsFile, Field(discriminator="area")
+    SchemaFile | CanonicalFile | ChainFile | DecisionFile | StepsFile | ReplayFile | DiffFile | ProfileFile,
+    Field(discriminator="area"),
 ]
 
 
@@ -430,5 +306,5 @@ class GoldenInput(Strict):
     id: CaseId
     clauses: Annotated[tuple[Clause, ...], Field(min_length=1)]
     description: Annotated[str, StringConstraints(min_length=1, max_length=500)]
-    requires: tuple[Literal["blake3"], ...] = ()
+    requires: tuple[Extension, ...] = ()
     input: StepsInput

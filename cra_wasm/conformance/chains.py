@@ -1,4 +1,4 @@
-"""Area `hash-chain`: the hash of one event, and the verdict on a whole trace."""
+"""Areas `hash-chain` and `profile`: the hash of one event, and the verdict on a whole trace."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from ..hashing import new
 from ..trace.chain import event_preimage
 from ..trace.reader import read_lines
 from ..trace.verify import verify_lines
-from .case import HashInput, TraceInput
+from .case import HashInput, ProfileInput, TraceInput
 
 _VERDICT: Final = ("valid", "events", "error", "error_at", "head", "algorithm", "warnings")
+_OF_PROFILE: Final = (*_VERDICT, "profile", "protects_boundaries")
 
 
 def answer_chain(question: HashInput | TraceInput) -> Json:
@@ -28,6 +29,17 @@ def answer_chain(question: HashInput | TraceInput) -> Json:
             "event_hash": new(question.algorithm, preimage).hexdigest(),
         }
     return verdict_on(_bytes_of(question))
+
+
+def answer_profile(question: ProfileInput) -> Json:
+    """Answer what the verification by a profile finds, its warnings sorted.
+
+    Raises:
+        InvalidInput: `unknown_profile`.
+    """
+    lines = read_lines(io.BytesIO(_bytes_of(question)))
+    verdict = verify_lines(lines, question.profile).to_dict()
+    return {**{name: verdict[name] for name in _OF_PROFILE}, "warnings": sorted(verdict["warnings"])}
 
 
 def verdict_on(trace: bytes) -> dict[str, Json]:

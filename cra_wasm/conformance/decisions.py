@@ -9,7 +9,8 @@ from ..model.resolution import Resolution
 from ..model.timestamps import parse_timestamp_ns
 from ..resolver import Resolver
 from ..testing import FakeClock, SequentialIds
-from .case import DecisionInput, Question, Resolve
+from .case import DecisionInput, Question
+from .step import Resolve
 
 _OPTIONAL: Final = ("risk_tier", "required_capabilities", "context_hints", "atlas_ids", "context")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from ..atlas.loader import load_atlas
+from ..atlas.loader import read_atlas
 from ..carp.schema import compile_schema
 from ..errors import InvalidInput, Json
 from ..model.parse import parse_json, parse_model
@@ -12,12 +12,14 @@ from ..model.request import CARPRequest
 from ..trace.canonical import canonical_json
 from ..trace.reader import BadLine, read_event
 from .case import CanonicalInput, DocumentInput, ParametersInput
+from .packages import zip_of
+from .refusing import findings_told
 
 VALID: Json = {"valid": True}
 
 
 def answer_document(question: DocumentInput | ParametersInput) -> Json:
-    """Answer that the document is valid.
+    """Answer that the document is valid; of an atlas that is read leniently, also what it is warned of.
 
     Raises:
         InvalidInput: `invalid_atlas`, `invalid_request`, `invalid_parameters`; `bad_field` and
@@ -26,7 +28,9 @@ def answer_document(question: DocumentInput | ParametersInput) -> Json:
     if isinstance(question, ParametersInput):
         _check_parameters(question)
     elif question.document == "atlas":
-        load_atlas(_source_of(question), check_schema=_check_schema)
+        loaded = read_atlas(_source_of(question), check_schema=_check_schema, strict=not question.lenient)
+        if question.lenient:
+            return {"valid": True, "warnings": findings_told(loaded.warnings)}
     elif question.document == "request":
         parse_model(CARPRequest, _source_of(question), code="invalid_request")
     else:
@@ -46,6 +50,8 @@ def answer_canonical(question: CanonicalInput) -> Json:
 def _source_of(question: DocumentInput) -> str | bytes:
     if question.hex is not None:
         return bytes.fromhex(question.hex)
+    if question.files is not None:
+        return zip_of(question.files)
     return question.text if question.text is not None else json.dumps(question.value)
 
 

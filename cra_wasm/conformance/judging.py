@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, get_args
 
 from ..errors import Json
-from .case import Refusal
 from .matching import difference, shown
 from .references import NoSuchAnswer, with_answers
 from .suite import GoldenFiles, StepExpectation, SuiteCase
+from .terms import Extension, Refusal
 
 _OUTCOMES: Final = {"answer", "refused", "skipped"}
-EXTENSIONS: Final = {"blake3"}
+EXTENSIONS: Final = frozenset(get_args(Extension))
 """What an implementation may leave out: cases that require it may be skipped, all others not."""
 
 
@@ -27,7 +27,7 @@ def find_fault(case: SuiteCase, answer: Json) -> str | None:
     if answer.get("id") != case.id:
         return f"the answer is not to `{case.id}`"
     if "skipped" in answer:
-        return f"only a case that requires {' or '.join(EXTENSIONS)} may be skipped"
+        return f"only a case that requires {' or '.join(sorted(EXTENSIONS))} may be skipped"
     if case.refused is not None:
         return _refusal_fault(case.refused, answer)
     if "refused" in answer:
@@ -47,7 +47,8 @@ def _refusal_fault(expected: Refusal, outcome: dict[str, Json]) -> str | None:
     if expected.pointer is not None:
         wanted["pointer"] = expected.pointer
     fault = difference(wanted, told, whole=False)
-    if fault is None and (expected.pointers is not None or expected.finding is not None):
+    of_findings = (expected.pointers, expected.finding, expected.file)
+    if fault is None and any(one is not None for one in of_findings):
         return _findings_fault(expected, told.get("findings"))
     return fault
 
@@ -57,6 +58,8 @@ def _findings_fault(expected: Refusal, findings: Json) -> str | None:
         return "it tells no findings"
     if expected.finding is not None and findings[0].get("code") != expected.finding:
         return f"the first finding's code is {findings[0].get('code')!r}, expected {expected.finding!r}"
+    if expected.file is not None and findings[0].get("file") != expected.file:
+        return f"the first finding is in {findings[0].get('file')!r}, expected {expected.file!r}"
     if expected.pointers is not None:
         return difference(sorted(expected.pointers), sorted(str(one.get("pointer")) for one in findings))
     return None

@@ -21,7 +21,7 @@ Ask: TypeAlias = Callable[[dict[str, Json]], Json]
 LEVELS: Final = {
     "Atlas-Core": ("schema",),
     "CARP-Core": ("policy", "context", "resolution", "execution", "approval"),
-    "TRACE-Core": ("canonical-json", "hash-chain", GOLDEN),
+    "TRACE-Core": ("canonical-json", "hash-chain", "replay", "diff", "profile", GOLDEN),
 }
 """The areas of which no case may fail. All levels together are CRA-Minimal."""
 

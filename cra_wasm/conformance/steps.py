@@ -13,11 +13,13 @@ from ..errors import CRAError, Json
 from ..model.timestamps import parse_timestamp_ns
 from ..resolver import Resolver
 from ..testing import FakeClock, SequentialIds
-from . import case
+from . import step as kinds
+from .case import StepsInput
 from .chains import verdict_on
 from .decisions import arguments_of
+from .packages import zip_of
 from .references import NoSuchAnswer, with_answers
-from .refusing import refusal_of
+from .refusing import findings_told, refusal_of
 
 
 class Runtime:
@@ -57,18 +59,18 @@ class Runtime:
         return [event.to_json() for event in self.resolver.get_trace(session_id)]
 
 
-def answer_steps(question: case.StepsInput) -> Json:
+def answer_steps(question: StepsInput) -> Json:
     """Answer what each step answered; the last is the one whose reference led nowhere, if any did."""
     return {"steps": _run(question)[0]}
 
 
-def answer_golden(question: case.StepsInput) -> Json:
+def answer_golden(question: StepsInput) -> Json:
     """Answer the steps and the traces of all named sessions."""
     steps, runtime = _run(question)
     return {"steps": steps, "traces": runtime.traces()}
 
 
-def _run(question: case.StepsInput) -> tuple[list[Json], Runtime]:
+def _run(question: StepsInput) -> tuple[list[Json], Runtime]:
     runtime = Runtime(parse_timestamp_ns(question.clock))
     outcomes: list[Json] = []
     for step in question.steps:
@@ -80,17 +82,22 @@ def _run(question: case.StepsInput) -> tuple[list[Json], Runtime]:
     return outcomes, runtime
 
 
-def _load_atlas(runtime: Runtime, step: case.LoadAtlas) -> Json:
-    atlas = runtime.resolver.load_atlas(step.atlas)
-    return {"atlas_id": atlas.atlas_id, "version": atlas.version}
+def _load_atlas(runtime: Runtime, step: kinds.LoadAtlas) -> Json:
+    source = step.atlas if step.files is None else zip_of(step.files)
+    assert source is not None  # the model says so
+    atlas = runtime.resolver.load_atlas(source, strict=not step.lenient)
+    told: dict[str, Json] = {"atlas_id": atlas.atlas_id, "version": atlas.version}
+    if step.lenient:
+        told["warnings"] = findings_told(runtime.resolver.atlas_warnings(atlas.atlas_id))
+    return told
 
 
-def _unload_atlas(runtime: Runtime, step: case.UnloadAtlas) -> Json:
+def _unload_atlas(runtime: Runtime, step: kinds.UnloadAtlas) -> Json:
     runtime.resolver.unload_atlas(step.atlas_id)
     return {}
 
 
-def _register_executor(runtime: Runtime, step: case.RegisterExecutor) -> Json:
+def _register_executor(runtime: Runtime, step: kinds.RegisterExecutor) -> Json:
     def run(parameters: dict[str, Json]) -> Json:
         runtime.clock.advance(step.takes_seconds)
         if step.fails is not None and step.fails.code is not None:
@@ -103,34 +110,41 @@ def _register_executor(runtime: Runtime, step: case.RegisterExecutor) -> Json:
     return {}
 
 
-def _create_session(runtime: Runtime, step: case.CreateSession) -> Json:
-    session_id = runtime.resolver.create_session(step.agent_id, step.goal, hash_algorithm=step.hash_algorithm)
+def _create_session(runtime: Runtime, step: kinds.CreateSession) -> Json:
+    session_id = runtime.resolver.create_session(
+        step.agent_id, step.goal, hash_algorithm=step.hash_algorithm, parent_session_id=step.parent
+    )
     return {"session_id": session_id}
 
 
-def _end_session(runtime: Runtime, step: case.EndSession) -> Json:
+def _end_session(runtime: Runtime, step: kinds.EndSession) -> Json:
     return runtime.resolver.end_session(step.session, step.reason)
 
 
-def _resolve(runtime: Runtime, step: case.Resolve) -> Json:
-    return runtime.resolver.resolve(step.session, step.goal, **arguments_of(step)).to_dict()
+def _resolve(runtime: Runtime, step: kinds.Resolve) -> Json:
+    return runtime.resolver.resolve(step.session, step.goal, **arguments_of(step), reuse=step.reuse).to_dict()
 
 
-def _request(runtime: Runtime, step: case.Request) -> Json:
+def _request(runtime: Runtime, step: kinds.Request) -> Json:
     return runtime.resolver.resolve_request(step.request).to_dict()
 
 
-def _execute(runtime: Runtime, step: case.Execute) -> Json:
+def _validate(runtime: Runtime, step: kinds.Validate) -> Json:
+    told = runtime.resolver.validate_request(step.request).to_dict()
+    return {**told, "findings": findings_told(told["findings"])}
+
+
+def _execute(runtime: Runtime, step: kinds.Execute) -> Json:
     return runtime.resolver.execute(
         step.session, step.resolution, step.action_id, step.parameters, idempotency_key=step.idempotency_key
     ).to_dict()
 
 
-def _approvals(runtime: Runtime, step: case.ListApprovals) -> Json:
+def _approvals(runtime: Runtime, step: kinds.ListApprovals) -> Json:
     return {"approvals": runtime.resolver.approvals(step.session)}
 
 
-def _grant(runtime: Runtime, step: case.Grant) -> Json:
+def _grant(runtime: Runtime, step: kinds.Grant) -> Json:
     return runtime.resolver.grant_approval(
         step.approval,
         approver=step.approver,
@@ -140,16 +154,16 @@ def _grant(runtime: Runtime, step: case.Grant) -> Json:
     )
 
 
-def _refuse(runtime: Runtime, step: case.Refuse) -> Json:
+def _refuse(runtime: Runtime, step: kinds.Refuse) -> Json:
     return runtime.resolver.refuse_approval(step.approval, approver=step.approver, reason=step.reason)
 
 
-def _emit(runtime: Runtime, step: case.Emit) -> Json:
+def _emit(runtime: Runtime, step: kinds.Emit) -> Json:
     runtime.resolver.emit(step.session, step.event_type, step.payload)
     return {}
 
 
-def _events(runtime: Runtime, step: case.Events) -> Json:
+def _events(runtime: Runtime, step: kinds.Events) -> Json:
     events = runtime.resolver.get_trace(step.session)[step.since :]
     return {
         "events": [
@@ -158,16 +172,16 @@ def _events(runtime: Runtime, step: case.Events) -> Json:
     }
 
 
-def _verify(runtime: Runtime, step: case.Verify) -> Json:
+def _verify(runtime: Runtime, step: kinds.Verify) -> Json:
     return verdict_on("".join(f"{line}\n" for line in runtime.lines(step.session)).encode())
 
 
-def _advance(runtime: Runtime, step: case.Advance) -> Json:
+def _advance(runtime: Runtime, step: kinds.Advance) -> Json:
     runtime.clock.advance(step.seconds)
     return {}
 
 
-def _step_wall(runtime: Runtime, step: case.StepWall) -> Json:
+def _step_wall(runtime: Runtime, step: kinds.StepWall) -> Json:
     runtime.clock.step_wall(step.seconds)
     return {}
 
@@ -180,6 +194,7 @@ _TAKE: Final[dict[str, Callable[[Runtime, Any], Any]]] = {
     "end_session": _end_session,
     "resolve": _resolve,
     "request": _request,
+    "validate": _validate,
     "execute": _execute,
     "approvals": _approvals,
     "grant": _grant,

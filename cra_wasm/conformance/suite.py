@@ -12,7 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..errors import CRAError, InvalidInput, Json, NotFound
 from ..model.parse import findings_error, findings_of, parse_json
-from .case import AREAS, GOLDEN, CaseFile, GoldenInput, Refusal
+from .case import AREAS, GOLDEN, CaseFile, GoldenInput
+from .terms import Refusal
 
 _FILE: Final[TypeAdapter[Any]] = TypeAdapter(CaseFile)
 _GOLDEN: Final[TypeAdapter[Any]] = TypeAdapter(GoldenInput)

@@ -50,7 +50,7 @@ ALLOWED: dict[str, set[str]] = {
         "__init__",
     },
     "conformance": {
-        *("resolver", "trace", "carp", "atlas", "hashing", "testing", "ports", "model", "errors"),
+        *("resolver", "replay", "trace", "carp", "atlas", "hashing", "testing", "ports", "model", "errors"),
     },
     # `atlas check` reads atlases without a resolver, also those that could not be loaded alone.
     "commands": {

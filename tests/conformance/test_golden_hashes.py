@@ -1,4 +1,5 @@
-"""The literal hashes of the golden traces come from their events, by code that is not this project's."""
+"""The literal hashes of golden traces and of those to replay come from their events, by code
+that is not this project's."""
 
 from __future__ import annotations
 
@@ -12,6 +13,13 @@ import pytest
 from cra_wasm.trace.verify import verify_lines
 
 SUITE = Path(__file__).resolve().parents[2] / "specs" / "conformance"
+REPLAYED = [
+    pytest.param(lines, id=f"{case['id']}-{index}")
+    for path in sorted((SUITE / "replay").glob("*.json"))
+    for case in json.loads(path.read_text(encoding="utf-8"))["cases"]
+    if case.get("refused", {}).get("code") != "invalid_trace" and "need_not_verify" not in case["input"]
+    for index, lines in enumerate(case["input"]["traces"])
+]
 TRACES = sorted((SUITE / "golden").glob("*/*.trace.jsonl"))
 
 
@@ -27,6 +35,11 @@ def tool() -> ModuleType:
 @pytest.mark.parametrize("path", TRACES, ids=lambda path: f"{path.parent.name}-{path.name.split('.')[0]}")
 def test_a_golden_trace_has_the_hashes_of_its_events(path: Path, tool: ModuleType) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
+    assert tool.rehash(lines) == lines
+
+
+@pytest.mark.parametrize("lines", REPLAYED)
+def test_a_trace_to_replay_has_the_hashes_of_its_events(lines: list[str], tool: ModuleType) -> None:
     assert tool.rehash(lines) == lines
 
 

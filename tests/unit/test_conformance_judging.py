@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from cra_wasm.conformance.case import Refusal
 from cra_wasm.conformance.judging import find_fault, is_skipped
 from cra_wasm.conformance.matching import difference
 from cra_wasm.conformance.suite import GoldenFiles, StepExpectation, SuiteCase
+from cra_wasm.conformance.terms import Refusal
 
 UUID7 = "01940d23-3a00-7000-8000-000000010008"
 
@@ -131,6 +131,22 @@ def test_an_answer_in_another_form_or_with_another_content_fails(answer: object)
 )
 def test_a_refusal_is_compared_by_what_the_case_names(told: object, passes: bool) -> None:
     expected = Refusal(code="invalid_atlas", pointer="/a", pointers=("/a",), finding="f")
+    fault = find_fault(case(refused=expected), {"id": "policy.one", "refused": told})
+    assert (fault is None) == passes
+
+
+@pytest.mark.parametrize(
+    ("findings", "passes"),
+    [
+        ([{"file": "policies/a.json", "pointer": "", "code": "f"}], True),
+        ([{"file": "policies/b.json", "pointer": "", "code": "f"}], False),
+        ([{"pointer": "", "code": "f"}], False),
+        (None, False),
+    ],
+)
+def test_the_file_of_a_package_is_compared_where_the_case_names_it(findings: object, passes: bool) -> None:
+    expected = Refusal(code="invalid_atlas", file="policies/a.json")
+    told = {"code": "invalid_atlas", "findings": findings}
     fault = find_fault(case(refused=expected), {"id": "policy.one", "refused": told})
     assert (fault is None) == passes
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from cra_wasm import InvalidInput, NotFound
 from cra_wasm.conformance.answering import answer_case, answer_lines
@@ -40,6 +41,8 @@ def test_the_suite_is_as_large_as_promised() -> None:
     cases = load_suite(SUITE)
     assert sum(one.area == "hash-chain" for one in cases) >= 60
     assert sum(one.area == "policy" for one in cases) >= 80
+    assert sum(one.area == "replay" for one in cases) >= 12
+    assert sum(one.area == "diff" for one in cases) >= 12
     assert sum(one.area == GOLDEN for one in cases) >= 6
     assert {one.area for one in cases} == {*AREAS, GOLDEN}
 
@@ -77,6 +80,27 @@ def test_a_case_that_says_something_else_is_refused(
         load(write(tmp_path, [{**CASE, **changes}]))
     assert caught.value.code == "invalid_case"
     assert caught.value.details.get("pointer") == pointer
+
+
+@pytest.mark.parametrize(
+    ("area", "question"),
+    [
+        ("schema", {"document": "atlas"}),
+        ("schema", {"document": "atlas", "value": {}, "files": {}}),
+        ("schema", {"document": "request", "files": {}}),
+        ("schema", {"document": "event", "value": {}, "lenient": True}),
+        ("profile", {"profile": "auto"}),
+        ("profile", {"profile": "auto", "text": "", "hex": ""}),
+        ("replay", {"traces": [], "atlases": []}),
+        ("replay", {"traces": [[]], "atlases": []}),
+        ("diff", {"a": ["x"], "b": []}),
+        ("execution", {"steps": [{"do": "load_atlas"}]}),
+        ("execution", {"steps": [{"do": "load_atlas", "atlas": {}, "files": {}}]}),
+    ],
+)
+def test_a_question_that_is_not_given_once_is_refused(area: str, question: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        answer_case({"id": f"{area}.one", "area": area, "input": question})
 
 
 def test_a_case_without_an_expectation_is_refused(tmp_path: Path) -> None:

@@ -102,6 +102,8 @@ def test_documents_of_the_schema_area_are_judged_alike(
     for case in cases:
         if case.area != "schema" or "value" not in case.input or case.input["document"] not in NAMES:
             continue
+        if "lenient" in case.input:
+            continue  # other dialects are no part of the schema
         name, document = case.input["document"], case.input["value"]
         if case.id.endswith("line-feed"):
             continue  # Python's `$`, in jsonschema, matches before it; a schema's does not
@@ -122,6 +124,8 @@ def test_what_is_answered_fits_its_schema(cases: list[SuiteCase], validators: di
         answer = answer_case({"id": case.id, "area": case.area, "input": case.input})
         for outcome in answer.get("answer", {}).get("steps", ()):
             told = outcome.get("answer", {})
+            if "would_execute" in told:
+                continue  # of validate
             name = "resolution" if "decision" in told else "execute-response" if "status" in told else None
             if name is not None:
                 assert first_fault(validators[name], told) is None, case.id
