@@ -73,7 +73,8 @@ def parse_json(text: str | bytes, *, code: str) -> Json:
     """Read JSON text: UTF-8, no duplicate member names, no NaN, at most 16 MiB, 64 levels and MAX_VALUES.
 
     Raises:
-        InvalidInput: with the given code; `line` and `column` where the text is broken.
+        InvalidInput: with the given code; `line` and `column` where the text is broken, `member` where one
+            stands twice.
     """
     if not isinstance(text, str | bytes):
         raise InvalidInput(code, "give JSON text", pointer="")
@@ -90,7 +91,9 @@ def parse_json(text: str | bytes, *, code: str) -> Json:
     except InvalidInput:
         raise
     except _DuplicateKey as error:
-        raise InvalidInput(code, f"the member `{error}` stands twice in one object", pointer="") from None
+        raise InvalidInput(
+            code, f"the member `{error}` stands twice in one object", pointer="", member=str(error)
+        ) from None
     except json.JSONDecodeError as error:
         raise InvalidInput(
             code,

@@ -356,6 +356,8 @@ def _payload_of(error: CRAError, redaction: Redaction | None) -> dict[str, Json]
     pointer = str(error.details["pointer"])
     shown = visible_pointer(pointer, redaction)
     message = error.message if shown == pointer else error.message.replace(pointer, shown)
+    if redaction is not None and "member" in error.details:  # of which nobody knows where it stood
+        message = message.replace(f"the member `{error.details['member']}`", "a member", 1)
     return {"code": error.code, "message": _told(message), "pointer": _told(shown)}
 
 

@@ -491,6 +491,12 @@ def test_a_whole_gets_no_hash_where_a_part_of_it_must_not_have_one(part: str) ->
             lambda house: house.resolver.emit(house.session_id, "app.note", {"text": {SECRET: 2**60}}),
             "/payload/text",
         ),
+        (
+            lambda house: house.resolver.resolve_request(
+                '{"context": {"customer": {"S3CRET": 1, "S3CRET": 2}}}'
+            ),
+            "",
+        ),
         (lambda house: house.resolve(context={"fine": 2**60}), "/context/fine"),
     ],
 )
