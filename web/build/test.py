@@ -2,8 +2,8 @@
 
     test.py [PLACE...]     only the places whose name contains one of the words
 
-CPython's places run two at a time: each keeps one core busy. Those with browsers and workers run alone, for
-they wait for what must not be slow. Each place writes a log to .build/logs and its reports to .build/reports.
+The places of CPython run two at a time, and so do the two of Pyodide: each keeps one core busy. The others run
+alone, for they wait for what must not be slow. Each place writes a log to .build/logs and its reports to .build/reports.
 One that ends badly without naming a failed test, or in which nothing passed, counts as one failure: what did
 not run cannot look green.
 """
@@ -72,7 +72,7 @@ def pytest_place(
     name: str, arguments: Sequence[str], binaries: Path = BIN, prepare: Callable[[], None] = lambda: None
 ) -> Place:
     place = Place(name=name, command=[], count=count_junit, prepare=prepare)
-    place.alone = not name.startswith("CPython")
+    place.alone = not name.startswith(("CPython", "Pyodide"))
     report = REPORTS / f"{place.slug}.xml"
     # pytest itself and not `python -m pytest`, which would put the checkout on sys.path.
     place.command = [binaries / "pytest", "--installed", "-q", f"--junitxml={report}", *arguments]
@@ -95,11 +95,17 @@ def find_places() -> list[Place]:
             ],
         ),
     ]
+    # The search for examples is the work of one interpreter; the others show that they agree.
     for each in find_environments():
         label = f"CPython {each.version}" + (", lowest pydantic" if each.packages == "lowest" else "")
         prepare = partial(each.prepare, wheel)
         places.append(
-            pytest_place(label, [*SUITES, f"--timeout={UNIT_TEST_SECONDS}"], each.folder / "bin", prepare)
+            pytest_place(
+                label,
+                [*SUITES, f"--timeout={UNIT_TEST_SECONDS}", "--examples=20"],
+                each.folder / "bin",
+                prepare,
+            )
         )
     places += [
         Place(name="web", command=["npm", "test", "--silent"], count=count_node_tests, folder=WEB),
