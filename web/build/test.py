@@ -2,10 +2,10 @@
 
     test.py [PLACE...]     only the places whose name contains one of the words
 
-The places of CPython run two at a time, and so do the two of Pyodide: each keeps one core busy. The others run
-alone, for they wait for what must not be slow. Each place writes a log to .build/logs and its reports to .build/reports.
-One that ends badly without naming a failed test, or in which nothing passed, counts as one failure: what did
-not run cannot look green.
+CPython's places run two at a time, and so do the two of Pyodide: each keeps one core busy. The others run
+alone, for they wait for what must not be slow. Each place writes a log to .build/logs and its reports to
+.build/reports. One that ends badly without naming a failed test, or in which nothing passed, counts as one
+failure: what did not run cannot look green.
 """
 
 from __future__ import annotations
