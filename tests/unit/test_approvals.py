@@ -248,6 +248,26 @@ def test_a_grant_does_not_lift_other_policies(shop: dict[str, Any], new_rig: Cal
     assert ask(rig, resolution_id=resolution_id).status == "success"
 
 
+def test_an_approval_is_asked_for_only_where_the_other_policies_would_then_allow_it(
+    shop: dict[str, Any], new_rig: Callable[..., Any]
+) -> None:
+    # Conditions of a deny and of an allow: what they say of the caller is asked again once one is approved.
+    shop["policies"][0]["conditions"] = {"agents": ["agent-1"]}
+    shop["policies"].append(
+        {"policy_id": "too-risky", "type": "deny", "conditions": {"risk_tiers": ["critical"]}}
+    )
+    rig = new_rig()
+    rig.resolver.load_atlas(shop)
+    rig.resolver.register_executor("item.refund", lambda parameters: None)
+    rig.resolver.grant_approval(approval_of(ask(rig)), approver="ann")
+    assert ask(rig).status == "success"
+    stranger = rig.resolver.create_session("agent-2", "other")
+    resolution = rig.resolver.resolve(stranger, "refund")
+    answer = rig.resolver.execute(stranger, resolution.resolution_id, "item.refund", AMOUNT)
+    assert (answer.status, answer.error["details"]["reason"]) == ("denied", "no_matching_policy")
+    assert rig.resolver.approvals(stranger) == []
+
+
 def test_too_many_open_requests_are_refused_before_anything_is_recorded(
     rig: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

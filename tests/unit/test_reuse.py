@@ -108,6 +108,23 @@ def test_it_is_resolved_anew_when_a_limit_became_full_and_again_when_it_is_free(
     assert free is not full and free.allowed_actions == first.allowed_actions
 
 
+def test_a_limit_that_became_full_but_denies_nothing_of_it_does_not_end_the_reuse(
+    new_rig: Any, shop: dict[str, Any]
+) -> None:
+    # `item.delete` is denied with or without the limit that it shares with `item.write`.
+    shop["capabilities"].append({"capability_id": "deleting", "name": "D", "actions": ["item.delete"]})
+    shop["policies"][3] |= {"actions": ["item.write", "item.delete"], "priority": -1}
+    rig = new_rig()
+    rig.resolver.load_atlas(shop)
+    rig.resolver.register_executor("item.write", lambda parameters: None)
+    first = ask(rig, required_capabilities=["deleting"])
+    everything = rig.resolve()
+    for _ in range(2):
+        assert rig.run("item.write", resolution_id=everything.resolution_id).status == "success"
+    assert rig.run("item.write").error["details"]["reason"] == "rate_limit_exceeded"
+    assert ask(rig, required_capabilities=["deleting"]) is first
+
+
 def test_a_reloaded_atlas_is_resolved_against_even_when_it_says_the_same(
     rig: Any, shop: dict[str, Any]
 ) -> None:

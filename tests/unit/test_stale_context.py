@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
-from .building import block, manifest
+from cra_wasm.carp import staleness
+from cra_wasm.carp.catalogue import CompiledAtlas
+from cra_wasm.carp.staleness import StaleBlock, stale_blocks
+
+from .building import block, load, manifest
 
 OTHER = "com.example.other"
 
@@ -78,6 +82,27 @@ def test_an_unloaded_atlas_takes_its_blocks_with_it_and_those_of_another_stay(
     assert [payload for _, payload in stale(rig)] == [
         {"block_id": "house-rules", "reason": "removed", "source": OTHER}
     ]
+
+
+def test_a_stale_block_behind_those_of_an_atlas_that_is_the_same_is_told_and_that_one_is_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    same, old, new = (
+        CompiledAtlas(load(atlas_id=name, context_blocks=[block("rules", content=content)]))
+        for name, content in (("com.example.shop", "one"), (OTHER, "one"), (OTHER, "two"))
+    )
+    read: list[object] = []
+    contents_of = staleness._contents_of
+
+    def counted(atlas: CompiledAtlas | None) -> dict[str, tuple[str, str]]:
+        read.append(atlas)
+        return contents_of(atlas)
+
+    monkeypatch.setattr(staleness, "_contents_of", counted)
+    blocks = [same.blocks[0].part, old.blocks[0].part, same.blocks[0].part, old.blocks[0].part]
+    used, loaded = ({"com.example.shop": same, OTHER: one} for one in (old, new))
+    assert stale_blocks(blocks, used, loaded) == [StaleBlock("rules", OTHER, "changed")] * 2
+    assert read == [new]
 
 
 def test_resolving_again_makes_it_fresh(rig: Any, shop: dict[str, Any]) -> None:
