@@ -23,6 +23,7 @@ from cra_wasm import (
 )
 from cra_wasm.model.event import TraceEvent
 from cra_wasm.trace.buffer import TraceRingBuffer
+from cra_wasm.trace.chain import named_algorithm
 from cra_wasm.trace.chain_writer import ChainWriter
 from cra_wasm.trace.processor import TraceProcessor
 from cra_wasm.trace.raw import RawEvent, as_given
@@ -360,3 +361,21 @@ def test_a_missing_blake3_does_not_hide_that_a_first_line_is_no_genesis(
     monkeypatch.delitem(hashing._constructors, "blake3", raising=False)
     monkeypatch.setitem(sys.modules, "blake3", None)
     assert verify_lines([line_of(event)]).error == "bad_genesis"
+
+
+@pytest.mark.parametrize(
+    ("event_type", "payload_json", "name"),
+    [
+        ("session.started", '{"hash_algorithm":"blake3"}', "blake3"),
+        ("session.started", '{"hash_algorithm":"md5"}', "md5"),
+        ("session.started", '{"hash_algorithm":["sha256"]}', '["sha256"]'),
+        ("session.started", '{"hash_algorithm":null}', "null"),
+        ("session.started", "{}", "sha256"),
+        ("session.started", '{"goal":{"hash_algorithm":"blake3"}}', "sha256"),
+        ("app.step", '{"hash_algorithm":"blake3"}', "sha256"),
+    ],
+)
+def test_only_a_started_session_names_its_hash_and_what_is_no_text_names_none(
+    event_type: str, payload_json: str, name: str
+) -> None:
+    assert named_algorithm(event_type, payload_json) == name

@@ -131,3 +131,24 @@ def test_constraints_name_each_limit_window_scope_and_approval_over_the_candidat
             "parameters": {"allowed": {"actions": ["a.*"]}, "actions": ["a.b", "a.c"]},
         },
     ]
+
+
+def test_a_limit_or_a_scope_constrains_only_the_actions_for_which_its_conditions_may_hold() -> None:
+    twice = {"max_calls": 2, "window_seconds": 60}
+    policies = [
+        policy("ok", "allow"),
+        policy("bots", "rate_limit", parameters=twice, conditions={"agents": ["bot-*"]}),
+        policy("risky", "budget", parameters={"max_calls": 5}, conditions={"risk_tiers": ["high"]}),
+        policy("narrow", "scope", parameters={"actions": ["a.*"]}, conditions={"agents": ["bot-*"]}),
+        policy("abroad", "scope", parameters={"actions": ["*"]}, conditions={"context_matches": {"r": "us"}}),
+    ]
+    actions = [action("a.b"), action("a.c", risk_tier="high")]
+    planner = planner_of(manifest(actions=actions, policies=policies))
+
+    def over(agent_id: str) -> dict[str, list[str]]:
+        constraints = plan_with(planner, agent_id).usual.constraints
+        return {one.constraint_id: one.parameters["actions"] for one in constraints}
+
+    usual = {"risky": ["a.c"], "abroad": ["a.b", "a.c"]}
+    assert over("human") == usual
+    assert over("bot-1") == {**usual, "bots": ["a.b", "a.c"], "narrow": ["a.b", "a.c"]}
