@@ -1,4 +1,4 @@
-"""One plan: when its answers end, which limits it asks, and the constraints that it tells."""
+"""One plan: when its answers end, which limits it asks, what it constrains, which context comes with it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from cra_wasm.carp.limits import Ledger
 
-from .building import action, answers, at, manifest, plan_with, planner_of, policy
+from .building import action, answers, at, block, manifest, plan_with, planner_of, policy
 
 NS = 1_000_000_000
 NOON = at("2026-11-24T12:00:00+00:00")
@@ -152,3 +152,24 @@ def test_a_limit_or_a_scope_constrains_only_the_actions_for_which_its_conditions
     usual = {"risky": ["a.c"], "abroad": ["a.b", "a.c"]}
     assert over("human") == usual
     assert over("bot-1") == {**usual, "bots": ["a.b", "a.c"], "narrow": ["a.b", "a.c"]}
+
+
+def test_context_comes_in_by_the_capabilities_and_the_actions_of_the_candidates() -> None:
+    capabilities = [
+        {"capability_id": "orders", "name": "Orders", "actions": ["order.read"]},
+        {"capability_id": "users", "name": "Users", "actions": ["user.read"]},
+    ]
+    blocks = [
+        block("of-orders", conditions={"capabilities": ["orders"]}),
+        block("of-users", inject_when=["user.*"]),
+    ]
+    actions = [action("order.read"), action("user.read")]
+    planner = planner_of(manifest(actions=actions, capabilities=capabilities, context_blocks=blocks))
+
+    def injected(*required: str) -> list[str]:
+        selected = plan_with(planner, required_capabilities=required).selector.select("a goal")
+        return [one.block_id for one in selected.blocks]
+
+    assert injected() == ["of-orders", "of-users"]
+    assert injected("orders") == ["of-orders"]
+    assert injected("users") == ["of-users"]
