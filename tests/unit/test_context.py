@@ -201,6 +201,23 @@ def test_the_caches_are_bounded_and_dropping_them_changes_no_answer(monkeypatch:
                 assert len(selector._by_blocks) <= 4
 
 
+def test_a_selection_that_no_goal_can_change_is_fixed_and_a_goal_that_was_seen_is_not_searched_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    always, by_word, by_phrase = (
+        plan_with(planner_of(manifest(context_blocks=[block("a"), block("b", **members)]))).selector
+        for members in ({"inject_when": ["mail.*"]}, {"keywords": ["refund"]}, {"keywords": ["two words"]})
+    )
+    assert always.fixed is not None and [one.block_id for one in always.fixed.blocks] == ["a"]
+    assert always.select("refund two words") is always.fixed
+    for selector, goal in ((by_word, "a refund"), (by_phrase, "just two words")):
+        assert selector.fixed is None
+        first = selector.select(goal)
+        assert len(first.blocks) == 2
+        monkeypatch.setattr(selector, "_matching", lambda goal: pytest.fail("it searched again"))
+        assert selector.select(goal) is first
+
+
 def test_a_phrase_counts_once_however_often_a_goal_says_it_and_a_block_spells_it() -> None:
     blocks = [block(f"b{n}", keywords=["a a", "A a", "a, a"]) for n in range(3)]
     selector = plan_with(planner_of(manifest(context_blocks=blocks))).selector

@@ -246,6 +246,20 @@ def test_the_number_of_variants_is_bounded_and_dropping_them_changes_no_answer(
     assert plan.usual.verdicts[0].allowed
 
 
+def test_each_kind_of_agent_has_a_number_of_its_own_and_none_is_used_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(planner_module, "_AGENT_KINDS_KEPT", 4)
+    kinds = ["a", "b", "c", "d", "e", "f"]
+    policies = [policy(one, "allow", conditions={"agents": [f"{one}-*"]}) for one in kinds]
+    planner = planner_of(manifest(actions=[action("a.b")], policies=policies))
+    first = [planner.agent_kind(f"{one}-1") for one in kinds[:4]]
+    assert [planner.agent_kind(f"{one}-2") for one in kinds[:4]] == first
+    later = [planner.agent_kind(f"{one}-1") for one in (*kinds[4:], *kinds[:2])]
+    assert len({*first, *later}) == 8
+    assert len(planner._agent_kinds) == 4
+
+
 # Loading
 
 
