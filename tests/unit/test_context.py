@@ -214,6 +214,7 @@ def test_a_selection_that_no_goal_can_change_is_fixed_and_a_goal_that_was_seen_i
         assert selector.fixed is None
         first = selector.select(goal)
         assert len(first.blocks) == 2
+        assert selector.select(f"again {goal}") is first
         monkeypatch.setattr(selector, "_matching", lambda goal: pytest.fail("it searched again"))
         assert selector.select(goal) is first
 

@@ -53,6 +53,8 @@ OTHER = manifest(
     context_blocks=[block("other")],
 )
 USUAL: dict[str, Any] = {"agent_id": "human", "wall_ns": NOON, "context": {"region": "eu"}}
+AGENTS = ("human", "bot-1")
+TIERS = ("low", "medium", "high")
 
 
 def shown(plan: Plan) -> dict[str, Any]:
@@ -218,13 +220,38 @@ def test_a_planner_that_has_seen_everything_answers_like_a_new_one(asked: list[d
 # Bounds
 
 
-def test_the_number_of_plans_is_bounded_and_dropping_them_changes_no_answer() -> None:
+def test_the_number_of_plans_is_bounded_and_dropping_the_oldest_half_changes_no_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(planner_module, "PLANS_KEPT", 4)
     planner = planner_of(FULL)
-    first = shown(plan_with(planner, **USUAL))
-    for index in range(planner_module.PLANS_KEPT + 50):
-        plan_with(planner, **USUAL, context_hints=(f"hint {index}",))
-        assert len(planner.plans) <= planner_module.PLANS_KEPT
-    assert shown(plan_with(planner, **USUAL)) == first
+    questions = [{**USUAL, "agent_id": one, "risk_tier": tier} for tier in TIERS for one in AGENTS]
+    plans = [plan_with(planner, **one) for one in questions[:4]]
+    assert [plan_with(planner, **one) for one in questions[:4]] == plans
+    plans += [plan_with(planner, **one) for one in questions[4:]]
+    assert list(planner.plans.values()) == plans[2:]
+    assert shown(plan_with(planner, **questions[0])) == shown(plans[0])
+    assert len(planner.plans) == 3
+
+
+def test_a_plan_that_is_made_anew_takes_no_room_and_counts_as_the_newest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(planner_module, "PLANS_KEPT", 2)
+    planner = planner_of(FULL)
+    human, bot = USUAL, {**USUAL, "agent_id": "bot-1"}
+    plan_with(planner, **human)
+    kept = plan_with(planner, **bot)
+    anew = plan_with(planner, **{**human, "wall_ns": at("2026-11-24T17:00:00+00:00")})
+    assert list(planner.plans.values()) == [kept, anew]
+
+
+def test_a_context_value_that_is_not_given_matches_no_glob() -> None:
+    by_region = policy("abroad", "allow", conditions={"context_matches": {"region": "eu-*"}})
+    planner = planner_of(manifest(actions=[action("a.b")], policies=[by_region]))
+    for context in (None, {}, {"region": None}, {"region": "us-1"}):
+        assert answers(plan_with(planner, context=context)) == {"a.b": ("default-deny", "no_matching_policy")}
+    assert answers(plan_with(planner, context={"region": "eu-1"})) == {"a.b": ("abroad", None)}
 
 
 def test_the_number_of_variants_is_bounded_and_dropping_them_changes_no_answer(
