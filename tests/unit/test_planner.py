@@ -237,13 +237,12 @@ def test_the_number_of_plans_is_bounded_and_dropping_the_oldest_half_changes_no_
 def test_a_plan_that_is_made_anew_takes_no_room_and_counts_as_the_newest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(planner_module, "PLANS_KEPT", 2)
+    monkeypatch.setattr(planner_module, "PLANS_KEPT", 4)
     planner = planner_of(FULL)
-    human, bot = USUAL, {**USUAL, "agent_id": "bot-1"}
-    plan_with(planner, **human)
-    kept = plan_with(planner, **bot)
-    anew = plan_with(planner, **{**human, "wall_ns": at("2026-11-24T17:00:00+00:00")})
-    assert list(planner.plans.values()) == [kept, anew]
+    plan_with(planner, **USUAL)
+    kept = [plan_with(planner, **{**USUAL, "agent_id": "bot-1", "risk_tier": tier}) for tier in TIERS]
+    anew = plan_with(planner, **{**USUAL, "wall_ns": at("2026-11-24T17:00:00+00:00")})
+    assert list(planner.plans.values()) == [*kept, anew]
 
 
 def test_a_context_value_that_is_not_given_matches_no_glob() -> None:
