@@ -71,7 +71,9 @@ def pytest_configure(config: pytest.Config) -> None:
         database=None,
     )
     settings.register_profile(
-        "fuzz", parent=settings.get_profile("long"), max_examples=max(20, config.getoption("--examples") // 4)
+        "medium",  # for what takes long to try once
+        parent=settings.get_profile("long"),
+        max_examples=max(20, config.getoption("--examples") // 10),
     )
 
 

@@ -71,7 +71,7 @@ ARGUMENTS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 
 
 @pytest.mark.timeout(900)
-@settings(settings.get_profile("fuzz"), suppress_health_check=list(HealthCheck))
+@settings(settings.get_profile("medium"), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_every_answer_of_the_bridge_is_json(bridge: Any, data: st.DataObject) -> None:
     bridge.close()
@@ -121,7 +121,7 @@ def test_every_answer_of_the_bridge_is_json(bridge: Any, data: st.DataObject) ->
 
 
 @pytest.mark.timeout(900)
-@settings(settings.get_profile("fuzz"), suppress_health_check=list(HealthCheck))
+@settings(settings.get_profile("medium"), suppress_health_check=list(HealthCheck))
 @given(most=ANY_JSON | st.integers(0, 9), batch_id=ANY_JSON)
 def test_no_number_of_events_or_of_a_batch_breaks_the_bridge(bridge: Any, most: Any, batch_id: Any) -> None:
     bridge.close()

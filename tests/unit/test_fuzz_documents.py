@@ -97,7 +97,7 @@ def live_with(resolver: Resolver, atlas: Atlas) -> None:
 
 
 @pytest.mark.timeout(900)
-@settings.get_profile("fuzz")
+@settings.get_profile("medium")
 @given(broken(st.sampled_from(ATLASES)), AS_SENT)
 def test_a_broken_atlas_is_refused_or_can_be_lived_with(document: Any, as_sent: Callable[[Any], Any]) -> None:
     resolver = new_resolver()
@@ -110,7 +110,7 @@ def test_a_broken_atlas_is_refused_or_can_be_lived_with(document: Any, as_sent: 
 
 
 @pytest.mark.timeout(900)
-@settings.get_profile("fuzz")
+@settings.get_profile("medium")
 @given(broken_bytes(st.sampled_from([json.dumps(atlas).encode() for atlas in ATLASES])))
 def test_broken_bytes_are_no_atlas_or_one(data: bytes) -> None:
     resolver = new_resolver()
@@ -120,7 +120,7 @@ def test_broken_bytes_are_no_atlas_or_one(data: bytes) -> None:
 
 
 @pytest.mark.timeout(900)
-@settings.get_profile("fuzz")
+@settings.get_profile("medium")
 @given(st.data())
 def test_a_broken_request_is_refused_or_answered(data: st.DataObject) -> None:
     resolver = new_resolver()
@@ -144,7 +144,7 @@ def test_a_broken_request_is_refused_or_answered(data: st.DataObject) -> None:
 
 
 @pytest.mark.timeout(900)
-@settings.get_profile("fuzz")
+@settings.get_profile("medium")
 @given(broken(st.sampled_from(SCHEMAS)), st.lists(ANY_JSON, max_size=4))
 def test_a_broken_schema_is_refused_or_judges_any_instance(schema: Any, instances: list[Any]) -> None:
     validator = tell(lambda: compile_schema(schema, pointer="/s"))

@@ -28,7 +28,7 @@ def written(document: Any) -> bytes:
 
 
 @pytest.mark.timeout(900)
-@settings.get_profile("fuzz")
+@settings.get_profile("medium")
 @given(broken_bytes(st.just(TRACE)))
 def test_of_broken_bytes_only_a_beginning_of_the_trace_is_valid(data: bytes) -> None:
     result = tell(lambda: verify_lines(read_lines(io.BytesIO(data))))
@@ -41,7 +41,7 @@ def test_of_broken_bytes_only_a_beginning_of_the_trace_is_valid(data: bytes) -> 
 
 
 @pytest.mark.timeout(900)
-@settings.get_profile("fuzz")
+@settings.get_profile("medium")
 @given(st.lists(st.sampled_from(LINES), max_size=8))
 def test_lines_in_any_other_order_are_not_valid(lines: list[bytes]) -> None:
     result = tell(lambda: verify_lines(lines))
@@ -49,7 +49,7 @@ def test_lines_in_any_other_order_are_not_valid(lines: list[bytes]) -> None:
 
 
 @pytest.mark.timeout(900)
-@settings.get_profile("fuzz")
+@settings.get_profile("medium")
 @given(broken(st.sampled_from(EVENTS)))
 def test_a_broken_event_has_no_line_or_is_read_as_it_was_written(document: Any) -> None:
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -64,7 +64,7 @@ def test_a_broken_event_has_no_line_or_is_read_as_it_was_written(document: Any) 
 
 
 @pytest.mark.timeout(900)
-@settings.get_profile("fuzz")
+@settings.get_profile("medium")
 @given(st.binary(max_size=300) | st.lists(st.binary(max_size=40)).map(b"\n".join) | ANY_JSON.map(written))
 def test_anything_else_is_no_trace(data: bytes) -> None:
     assert not tell(lambda: verify_lines(read_lines(io.BytesIO(data)))).valid

@@ -38,7 +38,7 @@ def lead(life: dict[str, Any], *, without: tuple[str, ...]) -> Life:
 
 
 @pytest.mark.timeout(900)
-@settings.get_profile("long")
+@settings.get_profile("medium")
 @given(life=lives())
 def test_nothing_differs_when_the_atlases_are_the_same(life: dict[str, Any]) -> None:
     traces, atlases = lead(life, without=RELOADS)
@@ -64,7 +64,7 @@ DECISIVE = {
 
 
 @pytest.mark.timeout(900)
-@settings.get_profile("long")
+@settings.get_profile("medium")
 @given(life=lives(), place=st.integers(0, 1_000_000))
 def test_a_forged_decision_is_found_at_its_place(life: dict[str, Any], place: int) -> None:
     traces, atlases = lead(life, without=RELOADS)

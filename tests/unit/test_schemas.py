@@ -197,7 +197,7 @@ VALID = {
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
-@settings(settings.get_profile("long"))
+@settings(settings.get_profile("medium"))
 @given(data=st.data())
 def test_the_schema_refuses_what_the_model_refuses_and_nothing_else(name: str, data: st.DataObject) -> None:
     document = data.draw(changed(VALID[name]))
