@@ -333,3 +333,28 @@ def test_no_atlas_at_all_denies() -> None:
     plan = plan_with(Planner(Catalogue(), TTL_SECONDS))
     assert plan.usual.decision.type == "deny"
     assert plan.usual.verdicts == ()
+
+
+def test_an_action_is_told_as_its_atlas_has_it_and_its_schemas_are_compiled_if_nothing_did_before() -> None:
+    of_order = {"type": "object", "properties": {"order_id": {"type": "string"}}, "required": ["order_id"]}
+    members = {
+        "action_id": "order.read",
+        "name": "Read",
+        "description": "Read an order",
+        "parameters_schema": of_order,
+        "returns_schema": {"type": "integer"},
+        "risk_tier": "high",
+        "requires_confirmation": True,
+        "idempotent": True,
+        "rate_limit": {"max_calls": 2, "window_seconds": 60},
+    }
+    told, plain = CompiledAtlas(load(actions=[members, action("order.list")])).actions
+    assert told.part.to_dict() == json.loads(told.json) == members
+    assert (json.loads(told.id_json), told.atlas_id) == ("order.read", "com.example.shop")
+    assert told.returns is not None
+    assert [one.pointer for one in told.returns.errors("text", pointer="/result")] == ["/result"]
+    assert [one.keyword for one in told.validator.errors({})] == ["required"]
+    assert told.validator.errors({"order_id": "7"}) == told.returns.errors(7) == []
+    assert plain.returns is None
+    assert plain.validator.errors({"anything": 1}) == []
+    assert [one.keyword for one in plain.validator.errors([])] == ["type"]

@@ -200,3 +200,31 @@ def test_numbers_of_any_size_are_compared_exactly() -> None:
 def test_a_large_array_of_distinct_numbers_is_unique() -> None:
     # Multiples of 2^61 - 1 share one hash in Python.
     assert compile_schema({"uniqueItems": True}).errors([n * (2**61 - 1) for n in range(20_000)]) == []
+
+
+def test_a_limit_is_told_where_it_was_met_in_the_instance_and_in_the_schema(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def told(items: dict[str, Any], text: str) -> list[tuple[str, str, str]]:
+        errors = compile_schema({"properties": {"a": {"items": items}}}).errors(
+            {"a": [1, text]}, pointer="/p"
+        )
+        return [(error.pointer, error.keyword, error.schema_pointer) for error in errors]
+
+    too_long = "x" * (MAX_SUBJECT_CHARS + 1)
+    place = "/properties/a/items"
+    assert told({"pattern": "y"}, too_long) == [("/p/a/1", "pattern", f"{place}/pattern")]
+    inner = told({"anyOf": [{"pattern": "y"}, {}]}, too_long)
+    assert inner == [("/p/a/1", "pattern", f"{place}/anyOf/0/pattern")]
+    monkeypatch.setattr("cra_wasm.carp.schema_run.MAX_UNITS", 10)
+    assert told({"pattern": "a+b"}, "ab" * 400) == [("/p/a/1", "limits", f"{place}/pattern")]
+
+
+@pytest.mark.parametrize("items", [{}, True])
+def test_each_value_that_a_subschema_looks_at_is_one_step(
+    items: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validator = compile_schema({"properties": {"a": {"items": items}}})
+    for units, keywords in ((5, []), (4, ["limits"])):
+        monkeypatch.setattr("cra_wasm.carp.schema_run.MAX_UNITS", units)
+        assert [error.keyword for error in validator.errors({"a": [1, 2, 3]})] == keywords
