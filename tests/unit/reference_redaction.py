@@ -77,3 +77,14 @@ def payload_without(event_type: str, payload: dict[str, Any], removals: Removals
             holder[last] = f"[redacted sha256:{digest}]" if removals[pointer] else "[redacted]"
             gone.add(pointer)
     return {**payload, "redacted": sorted(gone)} if gone else payload
+
+
+def without_names(payload: dict[str, Any], removals: Removals) -> dict[str, Any]:
+    """Return an error's payload whose pointer ends at a member that goes: names in it go with it (3.9.15)."""
+    pointer = payload.get("pointer", "")
+    start = "/payload" if pointer.startswith("/payload/") else ""
+    outer = [start + one for one in removals if pointer.startswith(f"{start}{one}/")]
+    if not outer:
+        return payload
+    shown = min(outer, key=len)
+    return {**payload, "pointer": shown, "message": payload["message"].replace(pointer, shown)}

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from .reference_limits import Taken, account_of
-from .reference_redaction import Removals, redacted, removals_of_session
+from .reference_redaction import Removals, redacted, removals_of_session, without_names
 from .reference_resolution import Answer
 from .reference_trace import Refused, Texts, Trace, canonical
 
@@ -148,7 +148,12 @@ class State:
         wall_ns, _ = self.look()
         if trace_id is None:
             agent_id = None if session is self.own else session.agent_id
-            texts = redacted(texts, removals_of_session([*self.atlases.values()], agent_id, wall_ns))
+            removals = removals_of_session([*self.atlases.values()], agent_id, wall_ns)
+            told = [
+                (kind, without_names(payload, removals) if kind == "error.occurred" else payload)
+                for kind, payload in texts
+            ]
+            texts = redacted(told, removals)
         base = self.blocks.pop(0)
         trace_id = session.trace_id if trace_id is None else trace_id
         self.trace.record(session.session_id, base, wall_ns, trace_id, session.root_span, texts)
