@@ -207,5 +207,5 @@ async def the_backend_says_its_name(rig: TimerRig) -> None:
 CASES: dict[str, Callable[[TimerRig], Awaitable[None]]] = {
     name: case
     for name, case in list(globals().items())
-    if inspect.iscoroutinefunction(case) and case.__module__ == __name__
+    if inspect.isfunction(case) and inspect.iscoroutinefunction(case) and case.__module__ == __name__
 }
