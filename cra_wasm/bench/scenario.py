@@ -34,7 +34,7 @@ class Effort:
 # A batch is short beside the slices of a scheduler, so that on a busy machine most are not interrupted, and
 # a hundred steps of an isolated page's timer long.
 FULL: Final = Effort(
-    batches=100, batch_us=500, singles=1_000, sessions=10_000, calls_in_a_row=1_000_000, events=20_000
+    batches=100, batch_us=500, singles=1_000, sessions=10_000, calls_in_a_row=1_000_000, events=200_000
 )
 QUICK: Final = Effort(
     batches=20, batch_us=500, singles=200, sessions=1_000, calls_in_a_row=100_000, events=2_000
@@ -64,7 +64,8 @@ class JavaScript:
     """What JavaScript measures for us, where it is underneath.
 
     `calibrate()` gives the microseconds of a fixed JS workload; `time(name, count, *texts)` those of `count`
-    calls of a loop that web/src/bench-loops.ts knows by name; `time_async` does so for loops that wait.
+    calls of a loop that web/src/bench-loops.ts knows by name; `time_async(name, count, make, *texts)` those of a
+    loop that waits for the events that `make(events)` makes.
     """
 
     calibrate: Callable[[], float]

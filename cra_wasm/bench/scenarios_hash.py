@@ -11,13 +11,13 @@ from itertools import repeat
 from typing import Final
 
 from ..hashing import ALGORITHMS, constructor_of
-from ..model.resolution import compact_json
 from ..storage.memory import MemoryStorage
 from ..trace.chain_writer import ChainWriter
 from ..trace.raw import RawEvent, as_given
 from .harness import Timed, measuring_in_turn
 from .scenario import BROWSER_SIDE, FULL, QUICK, Bench, Figures, Metric, Scenario
-from .scenarios_trace import SESSION, SMALL
+from .scenarios_log import emitting
+from .scenarios_trace import SESSION
 from .subjects import AGENT, GOAL, Subject, new_atlas
 
 RATIO: Final = "blake3_to_sha256"
@@ -97,7 +97,8 @@ def _log(bench: Bench) -> Callable[[], Awaitable[Figures]]:
 
     async def per_second(algorithm: str) -> float:
         session_id = subject.resolver.create_session(AGENT, GOAL, hash_algorithm=algorithm)
-        spent_us = await javascript.time_async("log", count, session_id, compact_json(SMALL))
+        make = emitting(subject.resolver, session_id)
+        spent_us = await javascript.time_async("log", count, make, session_id, "relaxed")
         subject.resolver.end_session(session_id)
         subject.drain()  # its last event: the next store has not the others
         return count * 1e6 / spent_us

@@ -31,7 +31,7 @@ test("a loop that is not there is told", () => {
 
 test("a waiting loop that is not there is told", async () => {
   const pyodide = { pyimport: () => ({}) };
-  await assert.rejects(timeWaitingLoop(pyodide, bridgeThat("", []), "bridge_resolve", 1, []), /bridge_resolve/);
+  await assert.rejects(timeWaitingLoop({ pyodide, bridge: bridgeThat("", []) }, "bridge_resolve", 1, () => undefined, []), /bridge_resolve/);
 });
 
 test("the calibration takes some time", () => {

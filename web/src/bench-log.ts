@@ -3,66 +3,69 @@
 import { deleteDB } from "idb";
 
 import type { TraceConnection } from "./api.js";
-import { parseAnswer } from "./bridge.js";
 import type { Bridge, PyodideLike } from "./bridge.js";
 import { connectTraces } from "./connect.js";
 import { isNode } from "./platform.js";
 import type { Durability } from "./store.js";
 
-/** Emitted and stored before the clock starts: a new worker's code is not compiled yet. */
+/** Made in Python, in one go: so many events, or a few more. */
+export type MakeEvents = (events: number) => void;
+
+/** Where the loops run: a Python with an attached resolver. */
+export interface Subject {
+  readonly pyodide: PyodideLike;
+  readonly bridge: Bridge;
+}
+
+/** Made and stored before the clock starts: a new worker's code is not compiled yet. */
 const WARM_UP_EVENTS = 5_000;
 
-/** Emitted at a stretch; the trace worker takes as many at once. */
-const BURST_EVENTS = 1_000;
+/** Made at a stretch; then the trace worker's questions are answered, as in a program that waits now and then. */
+const BURST_EVENTS = 500;
+
+/** A program that would fill the buffer waits; a flush asks for the rest of it. */
+const PENDING_EVENTS = 16_000;
+
+/** Where each asks for strict durability: bursts between two flushes that nobody waits for. */
+const BURSTS_PER_STRICT_FLUSH = 4;
 
 /** Pending at each flush that is timed by itself. */
 const FLUSH_EVENTS = 500;
 
-/** Makes so many events, or a few more, and returns the last answer. */
-type MakeEvents = (events: number) => string;
-
 /**
- * Return the microseconds until `count` custom events are stored, in a store of this call's own: in browsers IndexedDB,
- * in Node memory. The third text is the durability of each burst.
+ * Return the microseconds until `count` events are stored, in a store of this call's own: in browsers IndexedDB, in Node
+ * memory. Normalized to `count`, where a few more were made.
  */
-export function timeLog(
-  pyodide: PyodideLike,
-  bridge: Bridge,
+export async function timeLog(
+  subject: Subject,
   count: number,
-  [sessionId = "", payloadJson = "", durability = "relaxed"]: readonly string[],
+  make: MakeEvents,
+  [sessionId = "", durability = "relaxed"]: readonly string[],
 ): Promise<number> {
-  const emit = emitting(bridge, sessionId, payloadJson);
-  return timeStored(pyodide, sessionId, count, emit, durability as Durability);
+  return await withStore(subject, sessionId, async (connection) => {
+    await logEvents(subject, connection, make, WARM_UP_EVENTS, durability as Durability);
+    const before = await connection.statistics();
+    const start = performance.now();
+    await logEvents(subject, connection, make, count, durability as Durability);
+    const spent = performance.now() - start;
+    const stored = (await connection.statistics()).events_stored - before.events_stored;
+    if (stored < count) throw new Error(`${stored} of ${count} events were stored`);
+    return (spent * 1_000 * count) / stored;
+  });
 }
 
-/** As timeLog, of the events of resolve(); the texts are session, goal, how many events one makes, and durability. */
-export function timeResolves(
-  pyodide: PyodideLike,
-  bridge: Bridge,
-  count: number,
-  [sessionId = "", goal = "", eventsEach = "1", durability = "relaxed"]: readonly string[],
-): Promise<number> {
-  const resolve = (events: number): string => {
-    let answer: string | Promise<string> = "";
-    for (let made = 0; made < events; made += Number(eventsEach)) answer = bridge.resolve(sessionId, goal, "low", "");
-    return answer as string;
-  };
-  return timeStored(pyodide, sessionId, count, resolve, durability as Durability);
-}
-
-/** Return a percentile (the third text) of the microseconds that `count` flushes of 500 pending events take. */
+/** Return a percentile (the second text) of the microseconds that `count` flushes of 500 pending events take. */
 export async function timeFlush(
-  pyodide: PyodideLike,
-  bridge: Bridge,
+  subject: Subject,
   count: number,
-  [sessionId = "", payloadJson = "", percent = "50"]: readonly string[],
+  make: MakeEvents,
+  [sessionId = "", percent = "50"]: readonly string[],
 ): Promise<number> {
-  const emit = emitting(bridge, sessionId, payloadJson);
-  return await withStore(pyodide, sessionId, async (connection) => {
-    await logEvents(emit, connection, WARM_UP_EVENTS, "relaxed");
+  return await withStore(subject, sessionId, async (connection) => {
+    await logEvents(subject, connection, make, WARM_UP_EVENTS, "relaxed");
     const times: number[] = [];
     for (let flush = 0; flush < count; flush += 1) {
-      parseAnswer(emit(FLUSH_EVENTS));
+      make(FLUSH_EVENTS);
       const start = performance.now();
       await connection.flush();
       times.push((performance.now() - start) * 1_000);
@@ -74,14 +77,13 @@ export async function timeFlush(
 
 /** Return the microseconds that reading back and verifying `count` stored events takes. */
 export async function timeVerify(
-  pyodide: PyodideLike,
-  bridge: Bridge,
+  subject: Subject,
   count: number,
-  [sessionId = "", payloadJson = ""]: readonly string[],
+  make: MakeEvents,
+  [sessionId = ""]: readonly string[],
 ): Promise<number> {
-  const emit = emitting(bridge, sessionId, payloadJson);
-  return await withStore(pyodide, sessionId, async (connection) => {
-    await logEvents(emit, connection, count, "relaxed");
+  return await withStore(subject, sessionId, async (connection) => {
+    await logEvents(subject, connection, make, count, "relaxed");
     const start = performance.now();
     const { valid, events } = await connection.verify(sessionId);
     const spent = performance.now() - start;
@@ -90,36 +92,8 @@ export async function timeVerify(
   });
 }
 
-function emitting(bridge: Bridge, sessionId: string, payloadJson: string): MakeEvents {
-  return (events) => {
-    let answer: string | Promise<string> = "";
-    for (let event = 0; event < events; event += 1) answer = bridge.emit(sessionId, "form.changed", payloadJson);
-    return answer as string;
-  };
-}
-
-/** Normalized to `count`, where a few more were made. */
-async function timeStored(
-  pyodide: PyodideLike,
-  sessionId: string,
-  count: number,
-  make: MakeEvents,
-  durability: Durability,
-): Promise<number> {
-  return await withStore(pyodide, sessionId, async (connection) => {
-    await logEvents(make, connection, WARM_UP_EVENTS, durability);
-    const before = await connection.statistics();
-    const start = performance.now();
-    await logEvents(make, connection, count, durability);
-    const spent = performance.now() - start;
-    const stored = (await connection.statistics()).events_stored - before.events_stored;
-    if (stored < count) throw new Error(`${stored} of ${count} events were stored`);
-    return (spent * 1_000 * count) / stored;
-  });
-}
-
 async function withStore<T>(
-  pyodide: PyodideLike,
+  { pyodide }: Subject,
   sessionId: string,
   work: (connection: TraceConnection) => Promise<T>,
 ): Promise<T> {
@@ -134,18 +108,36 @@ async function withStore<T>(
   }
 }
 
-/** A burst is made while the one before it is hashed; more would fill the buffer. */
+/** Make events in bursts while the trace worker drains, hashes and stores those before; resolves once all are stored. */
 async function logEvents(
-  make: MakeEvents,
+  { bridge }: Subject,
   connection: TraceConnection,
+  make: MakeEvents,
   count: number,
   durability: Durability,
 ): Promise<void> {
   let stored: Promise<void> = Promise.resolve();
-  for (let left = count; left > 0; left -= BURST_EVENTS) {
-    parseAnswer(make(Math.min(left, BURST_EVENTS)));
-    await stored;
-    stored = connection.flush({ durability });
+  for (let left = count, burst = 1; left > 0; left -= BURST_EVENTS, burst += 1) {
+    make(Math.min(left, BURST_EVENTS));
+    if (bridge.pending_events() > PENDING_EVENTS) await connection.flush({ durability });
+    await nextTask();
+    if (durability === "strict" && burst % BURSTS_PER_STRICT_FLUSH === 0) {
+      await stored;
+      stored = connection.flush({ durability });
+    }
   }
   await stored;
+  await connection.flush({ durability });
+}
+
+/** Let messages that wait be heard; a timer would sleep 4 ms in browsers. */
+function nextTask(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
 }

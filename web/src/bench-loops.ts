@@ -1,13 +1,14 @@
 /** What JavaScript itself times for cra_wasm.bench: fixed loops, and a fixed workload for the machine's pace. */
 
-import { timeFlush, timeLog, timeResolves, timeVerify } from "./bench-log.js";
+import { timeFlush, timeLog, timeVerify } from "./bench-log.js";
+import type { MakeEvents, Subject } from "./bench-log.js";
 import { parseAnswer } from "./bridge.js";
-import type { Bridge, PyodideLike } from "./bridge.js";
+import type { Bridge } from "./bridge.js";
 
 type Loop = (bridge: Bridge, count: number, texts: readonly string[]) => void;
 
 /** One that waits, and returns its microseconds without what it sets up. */
-type WaitingLoop = (pyodide: PyodideLike, bridge: Bridge, count: number, texts: readonly string[]) => Promise<number>;
+type WaitingLoop = (subject: Subject, count: number, make: MakeEvents, texts: readonly string[]) => Promise<number>;
 
 const CALIBRATIONS = 9;
 
@@ -22,7 +23,6 @@ const LOOPS: Readonly<Record<string, Loop>> = {
 
 const WAITING_LOOPS: Readonly<Record<string, WaitingLoop>> = {
   log: timeLog,
-  log_resolve: timeResolves,
   log_flush: timeFlush,
   log_verify: timeVerify,
 };
@@ -36,17 +36,17 @@ export function timeLoop(bridge: Bridge, name: string, count: number, texts: rea
   return (performance.now() - start) * 1_000;
 }
 
-/** As timeLoop, for loops that wait. */
+/** As timeLoop, for loops that wait for the events that `make` makes. */
 export async function timeWaitingLoop(
-  pyodide: PyodideLike,
-  bridge: Bridge,
+  subject: Subject,
   name: string,
   count: number,
+  make: MakeEvents,
   texts: readonly string[],
 ): Promise<number> {
   const loop = WAITING_LOOPS[name];
   if (loop === undefined) throw new Error(`there is no loop \`${name}\``);
-  return await loop(pyodide, bridge, count, texts);
+  return await loop(subject, count, make, texts);
 }
 
 /** Return the microseconds of a fixed workload, the median of nine. */

@@ -5,6 +5,7 @@
  * the report's JSON as its last line.
  */
 
+import type { MakeEvents } from "./bench-log.js";
 import { calibrate, timeLoop, timeWaitingLoop } from "./bench-loops.js";
 import { importBridge } from "./bridge.js";
 import { messageOf } from "./errors.js";
@@ -30,7 +31,7 @@ interface Inside {
     optionsJson: string,
     calibrate: () => number,
     time: (name: string, count: number, ...texts: string[]) => number,
-    timeAsync: (name: string, count: number, ...texts: string[]) => Promise<number>,
+    timeAsync: (name: string, count: number, make: MakeEvents, ...texts: string[]) => Promise<number>,
     tell: (line: string) => void,
   ): Promise<string>;
 }
@@ -45,8 +46,8 @@ export async function runBench(options: BenchOptions, tell: (line: string) => vo
   const inside = pyodide.pyimport("cra_wasm.bench.inside") as Inside;
   const versions = { pyodide: pyodide.version, ...(isNode ? { node: process.versions.node } : {}), ...options.versions };
   const time = (name: string, count: number, ...texts: string[]): number => timeLoop(bridge, name, count, texts);
-  const timeAsync = (name: string, count: number, ...texts: string[]): Promise<number> =>
-    timeWaitingLoop(pyodide, bridge, name, count, texts);
+  const timeAsync = (name: string, count: number, make: MakeEvents, ...texts: string[]): Promise<number> =>
+    timeWaitingLoop({ pyodide, bridge }, name, count, make, texts);
   return await inside.run_for_javascript(JSON.stringify({ ...options, versions }), calibrate, time, timeAsync, tell);
 }
 

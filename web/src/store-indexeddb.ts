@@ -37,7 +37,7 @@ interface TraceSchema extends DBSchema {
 const VERSION = 2;
 const STORES = ["segments", "heads", "quarantine"] as const;
 
-/** Segments that one read fetches at most: bounds the memory of a read, not its result. */
+/** Segments that one request of a read fetches at most. */
 const SEGMENTS_PER_READ = 64;
 
 export class IndexedDbStore implements TraceStore {
@@ -119,20 +119,24 @@ export class IndexedDbStore implements TraceStore {
     });
   }
 
+  /** Segments hold one event or thousands: how many are fetched next follows from the size of those before. */
   read(sessionId: string, position: number, maxBytes: number): Promise<StoredChunk> {
     return this.#run(async (database) => {
-      const segments = await database.getAll("segments", segmentsFrom(sessionId, position), SEGMENTS_PER_READ);
+      const { store } = database.transaction("segments");
       const taken: Uint8Array[] = [];
       let size = 0;
       let next = position;
-      for (const segment of segments) {
-        if (size > 0 && size + segment.bytes.length > maxBytes) break;
-        taken.push(segment.bytes);
-        size += segment.bytes.length;
-        next = segment.first_sequence + segment.count;
+      for (let wanted = 1; wanted > 0; wanted = segmentsToFetch(taken.length, size, maxBytes)) {
+        const segments = await store.getAll(segmentsFrom(sessionId, next), wanted);
+        for (const segment of segments) {
+          if (size > 0 && size + segment.bytes.length > maxBytes) return { bytes: joinBytes(taken), next };
+          taken.push(segment.bytes);
+          size += segment.bytes.length;
+          next = segment.first_sequence + segment.count;
+        }
+        if (segments.length < wanted) return { bytes: joinBytes(taken), next: null };
       }
-      const atEnd = taken.length === segments.length && segments.length < SEGMENTS_PER_READ;
-      return { bytes: joinBytes(taken), next: atEnd ? null : next };
+      return { bytes: joinBytes(taken), next };
     });
   }
 
@@ -270,6 +274,12 @@ function grown(head: SessionHead, before: StoredHead | undefined, added: readonl
 /** Array keys sort after every number, so [id, []] ends the id's range. */
 function segmentsFrom(sessionId: string, sequence: number): IDBKeyRange {
   return IDBKeyRange.bound([sessionId, sequence], [sessionId, []]);
+}
+
+/** How many segments of the size of those before fill what is left of `maxBytes`; 0 when it is full. */
+function segmentsToFetch(taken: number, size: number, maxBytes: number): number {
+  if (size >= maxBytes) return 0;
+  return Math.min(Math.ceil(((maxBytes - size) * taken) / size), SEGMENTS_PER_READ);
 }
 
 /** A failed request fails its transaction, and that is what the caller hears. */
