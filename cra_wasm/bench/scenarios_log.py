@@ -26,7 +26,7 @@ Make = Callable[[int], None]
 """Makes so many events of one session, or a few more, one by one."""
 
 Timing = tuple[str, int, Callable[[Resolver, str], Make], tuple[str, ...], float]
-"""The loop's name in bench-loops.ts, its count, what makes the events, the loop's text, and what to divide by."""
+"""The loop's name in bench-loops.ts, its count, what makes events, the loop's text, and what to divide by."""
 
 
 def emitting(resolver: Resolver, session_id: str) -> Make:
