@@ -64,8 +64,8 @@ class JavaScript:
     """What JavaScript measures for us, where it is underneath.
 
     `calibrate()` gives the microseconds of a fixed JS workload; `time(name, count, *texts)` those of `count`
-    calls of a loop that web/src/bench-loops.ts knows by name; `time_async(name, count, make, *texts)` those of
-    a loop that waits for the events that `make(events)` makes.
+    calls of a loop that web/src/bench-loops.ts knows by name; `time_async(name, count, make, *texts)` those
+    of a loop that waits for the events that `make(events)` makes.
     """
 
     calibrate: Callable[[], float]
