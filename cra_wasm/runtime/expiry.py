@@ -65,7 +65,7 @@ class SessionExpiry:
         if self.manager is not None:
             first_ns = min(session.check_at_ns, session.last_active_ns + self._warning_ns)
             if first_ns < NEVER_NS:
-                # The heap's own integer: a look too early finds the right one, and 100,000 sessions keep one less.
+                # One integer for both, and one less to keep; a look too early finds the right one.
                 session.check_at_ns = first_ns
                 self.manager.track(session.session_id, first_ns)
 
