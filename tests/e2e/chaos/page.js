@@ -29,9 +29,9 @@ const cra = await createCra({
   baseUrl: "./",
   databaseName: "chaos",
   askToPersist: false,
-  // All timers on: a record of its own each second, and deadlines that are never due.
+  // All timers on: a record of its own each second, and an end for the sessions that are just left.
   heartbeat: { intervalSeconds: 1 },
-  sessionTtl: { idleTimeoutSeconds: 3600, maxLifetimeSeconds: 7200, idleWarningSeconds: 1800 },
+  sessionTtl: { idleTimeoutSeconds: 6, maxLifetimeSeconds: 7200, idleWarningSeconds: 3 },
   onTraceProblem: ({ code, notice }) => {
     globalThis.problems.push(code);
     report("problem", { code, session: notice?.session_id ?? null });
@@ -119,6 +119,17 @@ globalThis.audit = async (wanted) => {
     });
   }
   return found;
+};
+
+/** How many heartbeats are stored, of all tabs there ever were: in sessions that no page began. */
+globalThis.heartbeats = async (begun) => {
+  const known = new Set(begun);
+  let count = 0;
+  for (const { session_id: session } of await cra.sessions()) {
+    if (known.has(session)) continue;
+    for await (const { event_type: type } of cra.traces(session)) if (type === "runtime.heartbeat") count += 1;
+  }
+  return count;
 };
 
 let running = work();

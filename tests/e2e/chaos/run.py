@@ -133,6 +133,8 @@ class Run:
             tab.page.close()
             self.lose(tab)
         self.check()
+        begun = list(self.ledger.sessions)
+        self.ledger.counts["heartbeats"] = self.tabs[-1].page.evaluate("begun => heartbeats(begun)", begun)
 
 
 def _answer(route: Route, body: str, content_type: str) -> None:
