@@ -12,6 +12,9 @@ from typing import Protocol
 from .errors import Json
 from .model.event import TraceEvent
 
+VerifySignature = Callable[[bytes, bytes, bytes], bool]
+"""Tells whether the Ed25519 key (32 bytes) made the signature (second) of the message (third)."""
+
 
 class Clock(Protocol):
     """Two clocks, both in nanoseconds. Expiry uses the larger of their deltas (PROTOCOL 3.6)."""

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from ..trace.verdict import VerifyResult
+from ..errors import BackendFailure, InvalidInput, NotFound
+from ..platform.ed25519 import is_signed
+from ..trace.checkpoint import VerifierKey, parse_vkey
+from ..trace.checkpoint_verify import SignedVerdict, Witnessed, parse_witnessed, verify_signed
+from ..trace.reader import read_lines
 from ..trace.verify import ANY_PROFILE, OWN_PROFILE, PROFILES, verify_file
 from .output import print_json, shown
 from .status import NO, YES
@@ -33,7 +38,19 @@ _WARNINGS: Final = {
         " the same hashes"
     ),
     "unhashed_members": "events have members that the hash of this profile does not cover",
+    "unwitnessed": "the witness knows nothing of this session",
+    "checkpoints_unchecked": "to check those beside it: pip install 'cra-wasm[signed]'",
 }
+_STRENGTHS: Final = {
+    "signed": "signed by the key that came with the checkpoints, which proves nothing of whose it is",
+    "signed-pinned": "signed by a key that you gave",
+    "witnessed": "compared with what a witness was told",
+}
+
+_TRACE, _CHECKPOINTS = ".trace.jsonl", ".checkpoints.jsonl"
+
+MAX_SIDE_FILE_BYTES: Final = 16 * 1024 * 1024
+"""Of a file of checkpoints, and of what a witness told."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -45,26 +62,114 @@ def add(parser: argparse.ArgumentParser) -> None:
         default=OWN_PROFILE,
         help="the recipe of its writer; auto finds out (default: jcs, cra-wasm's own and the strictest)",
     )
+    parser.add_argument(
+        "--checkpoints",
+        type=Path,
+        metavar="FILE",
+        help=f"signed checkpoints (default: those beside it, NAME{_CHECKPOINTS}, if any)",
+    )
+    parser.add_argument(
+        "--public-key",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="one of these signed each checkpoint: name+id+base64, or a file with it; may be repeated",
+    )
+    parser.add_argument(
+        "--witness",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="what a witness was told, one JSON object a line; all of it must hold; may be repeated",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the verdict; YES when the trace is valid."""
-    result = verify_file(arguments.trace, arguments.profile)
+    verdict = _verdict(arguments)
     if arguments.json:
-        print_json(result.to_dict())
+        print_json(verdict.to_dict())
     else:
-        _print_verdict(result, arguments.profile)
-    return YES if result.valid else NO
+        _print_verdict(verdict, arguments.profile)
+    return YES if verdict.result.valid else NO
 
 
-def _print_verdict(result: VerifyResult, asked: str) -> None:
+def _verdict(arguments: argparse.Namespace) -> SignedVerdict:
+    trace: Path = arguments.trace
+    asked = arguments.checkpoints is not None or arguments.public_key or arguments.witness
+    if arguments.profile != OWN_PROFILE:
+        if asked:
+            raise InvalidInput(
+                "invalid_arguments", f"checkpoints are of traces of profile {OWN_PROFILE}", pointer="/profile"
+            )
+        return SignedVerdict(result=verify_file(trace, arguments.profile))
+    beside = trace.with_name(trace.name.removesuffix(_TRACE) + _CHECKPOINTS)
+    found = arguments.checkpoints or (beside if trace.name.endswith(_TRACE) and beside.is_file() else None)
+    if found is None and not asked:
+        return SignedVerdict(result=verify_file(trace))
+    try:
+        return _signed_verdict(arguments, found)
+    except BackendFailure as error:
+        if error.code != "signed_unavailable" or asked:
+            raise
+    result = verify_file(trace)
+    if result.valid:
+        result = replace(result, warnings=(*result.warnings, "checkpoints_unchecked"))
+    return SignedVerdict(result=result)
+
+
+def _signed_verdict(arguments: argparse.Namespace, checkpoints: Path | None) -> SignedVerdict:
+    pinned = [_key(given) for given in arguments.public_key]
+    if pinned and checkpoints is None:
+        raise NotFound("checkpoints_not_found", "no checkpoints for the key: give --checkpoints FILE")
+    entries = [] if checkpoints is None else _text(checkpoints).splitlines()
+    witnessed: list[Witnessed] | None = None
+    for file in arguments.witness:
+        witnessed = [*(witnessed or []), *parse_witnessed(_text(file))]
+    try:
+        with arguments.trace.open("rb") as source:
+            return verify_signed(
+                read_lines(source), entries, is_signed=is_signed, pinned=pinned, witnessed=witnessed
+            )
+    except OSError:
+        return SignedVerdict(result=verify_file(arguments.trace))  # raises what it is
+
+
+def _key(given: str) -> VerifierKey:
+    return parse_vkey(given if "+" in given else _text(Path(given)).strip())
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as source:
+            data = source.read(MAX_SIDE_FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise NotFound("checkpoints_not_found", f"no file `{path}`: give the path of the right one") from None
+    except OSError as error:
+        raise BackendFailure("checkpoints_unreadable", f"cannot read `{path}`: {error.strerror}") from None
+    if len(data) > MAX_SIDE_FILE_BYTES:
+        raise InvalidInput("checkpoint_malformed", f"`{path}` has more than {MAX_SIDE_FILE_BYTES} bytes")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise InvalidInput("checkpoint_malformed", f"`{path}` is no UTF-8 text: give another") from None
+
+
+def _print_verdict(verdict: SignedVerdict, asked: str) -> None:
+    result = verdict.result
     by = "" if asked == OWN_PROFILE else f" by profile {result.profile}"
     if result.valid:
         print(f"valid{by}: {result.events} events, {result.algorithm} head {result.head}")
+        if verdict.strength != "chain":
+            held = f"{verdict.checkpoints} checkpoints, up to event {verdict.covered} of {result.events}"
+            print(f"strength: {verdict.strength} ({held}): {_STRENGTHS[verdict.strength]}")
+    elif result.error_at is None:
+        print(f"not valid: {result.error}: {shown(result.message or '')}")
     else:
         if asked == ANY_PROFILE:
             by = f" by any profile, the nearest is {result.profile}"
-        where = f"event {result.error_at} (line {(result.error_at or 0) + 1})"
+        where = f"event {result.error_at} (line {result.error_at + 1})"
         known = _ERRORS if result.profile == OWN_PROFILE else _FOREIGN_ERRORS
         why = shown(result.message or known[result.error or ""])
         print(f"not valid{by}: {result.error} at {where}: {why}")

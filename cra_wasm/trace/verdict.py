@@ -8,7 +8,17 @@ from typing import Literal, Protocol
 from ..errors import Json
 from .reader import LineError
 
-VerifyError = LineError | Literal["bad_genesis", "sequence_gap", "chain_broken", "hash_mismatch"]
+CheckpointError = Literal[
+    "checkpoint_malformed",
+    "checkpoint_signature_invalid",
+    "checkpoint_key_unpinned",
+    "checkpoint_other_session",
+    "checkpoint_beyond_end",
+    "checkpoint_mismatch",
+]
+VerifyError = (
+    LineError | Literal["bad_genesis", "sequence_gap", "chain_broken", "hash_mismatch"] | CheckpointError
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +26,8 @@ class VerifyResult:
     """What a verification found.
 
     `events` counts the events that verified, so it is also `error_at`, the 0-based line of the first bad
-    one, when there is one. `message` says for people what the term in `error` leaves open, mostly nothing.
+    one, when there is one; a checkpoint's error has none. `message` says for people what the term in `error`
+    leaves open, mostly nothing.
     `head` is the hash of the last event that verified, None when there is none. `algorithm` is the chain's
     hash, None where the first line tells none that is known. `profile` is the recipe by which it was
     verified, and `protects_boundaries` whether that recipe's hash keeps two different events apart.
