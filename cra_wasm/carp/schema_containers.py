@@ -61,6 +61,7 @@ def check_contains(site: Site, value: Json) -> None:
     low, high = site.schema.get("minContains", 1), site.schema.get("maxContains")
     if not is_count(low) or not (high is None or is_count(high)):
         return  # their own keywords report it
+    high_pointer = pointer.removesuffix("contains") + "maxContains"
 
     def check(instance: Json, path: Path, run: Run) -> None:
         count = 0
@@ -69,7 +70,9 @@ def check_contains(site: Site, value: Json) -> None:
         if count < low:
             run.add(path, "contains", f"must contain at least {low} items that fit, has {count}", pointer)
         if high is not None and count > high:
-            run.add(path, "maxContains", f"must contain at most {high} items that fit, has {count}", pointer)
+            run.add(
+                path, "maxContains", f"must contain at most {high} items that fit, has {count}", high_pointer
+            )
 
     site.node.checks.append(("array", check))
 

@@ -84,18 +84,24 @@ ACCEPTED: list[tuple[Any, list[Any]]] = [
     ({"exclusiveMaximum": 5}, [4.999999]),
     ({"multipleOf": 0.01}, [0.07, 1.1, 19.99, 4.35, 0]),
     ({"multipleOf": 1e-8}, [12391239123]),
+    ({"multipleOf": 1e16}, [3e16, 1e300]),
     ({"minLength": 1, "maxLength": 1}, ["\U0001f600", 7]),
     ({"pattern": "a"}, ["bab", 5]),
     ({"items": {"type": "string"}}, [[], ["a"], "abc", {"0": 1}]),
     ({"prefixItems": [{"type": "string"}]}, [[], ["a"], ["a", 1]]),
+    ({"prefixItems": [True, True], "items": {"type": "string"}}, [[1], [1, 2], [1, 2, "a"]]),
+    ({"prefixItems": [True, True], "items": False}, [[], [1], [1, 2]]),
     ({"uniqueItems": True}, [[1, True], [0, False], ["1", 1], [[1], [True]], [None, "None"], ["", []]]),
     ({"uniqueItems": True}, [[{"a": 1}, {"a": True}], ["[0x1]", [1]], [["a,b"], ["a", "b"]]]),
     ({"uniqueItems": False}, [[1, 1]]),
     ({"contains": {"const": 1}, "minContains": 0}, [[], [2]]),
+    ({"contains": {"const": 1}}, [[1], [2, 1, 1]]),
+    ({"contains": {"const": 1}, "maxContains": 2}, [[1], [1, 1]]),
     ({"minContains": 5}, [[]]),
     ({"properties": {"a": {"type": "string"}}}, [{}, {"a": "x", "b": 1}, []]),
     ({"required": ["a"]}, [{"a": None}, [], "x"]),
     ({"patternProperties": {"^x": True}, "additionalProperties": False}, [{"x1": 1}]),
+    ({"patternProperties": {"^x": {"type": "string"}}}, [{"x1": "a", "y": 1}]),
     ({"dependentRequired": {"a": ["b"]}}, [{}, {"b": 1}, {"a": 1, "b": 2}]),
     ({"anyOf": [{"type": "string"}, {"minimum": 5}]}, ["a", 5]),
     ({"oneOf": [{"minimum": 2}, {"maximum": 4}]}, [1, 5]),
@@ -105,6 +111,8 @@ ACCEPTED: list[tuple[Any, list[Any]]] = [
     ({"if": False}, [1]),
     ({"properties": {"next": {"$ref": "#"}}, "required": ["value"]}, [{"value": 1, "next": {"value": 2}}]),
     ({"properties": {"$ref": {"type": "string"}, "enum": True}}, [{"$ref": "a", "enum": 1}]),
+    ({"type": ["null", "boolean", "integer", "number", "string", "array", "object"]}, [None, 1, []]),
+    ({"$schema": "https://json-schema.org/draft/2020-12/schema#"}, [1]),
     (
         {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -140,6 +148,7 @@ def test_an_instance_that_fits_has_no_errors(schema: Any, instance: Any) -> None
 
 def places(validator: Validator, instance: Any, **arguments: Any) -> list[tuple[str, str, str]]:
     found = validator.errors(instance, **arguments)
+    assert all(isinstance(error.message, str) for error in found)
     return [(error.pointer, error.keyword, error.schema_pointer) for error in found]
 
 
@@ -160,9 +169,71 @@ def test_all_errors_are_found_at_once_with_both_pointers() -> None:
     ]
 
 
+TOLD: list[tuple[Any, Any, list[tuple[str, str]]]] = [
+    ({"type": "string"}, 1, [("", "type")]),
+    ({"enum": [1]}, 2, [("", "enum")]),
+    ({"const": "a"}, "b", [("", "const")]),
+    ({"minimum": 2, "exclusiveMinimum": 2}, 1, [("", "minimum"), ("", "exclusiveMinimum")]),
+    ({"maximum": 2, "exclusiveMaximum": 2}, 3, [("", "maximum"), ("", "exclusiveMaximum")]),
+    ({"multipleOf": 2}, 3, [("", "multipleOf")]),
+    ({"minLength": 2, "pattern": "b"}, "a", [("", "minLength"), ("", "pattern")]),
+    ({"maxLength": 2}, "abc", [("", "maxLength")]),
+    ({"minItems": 2}, [1], [("", "minItems")]),
+    ({"maxItems": 1}, [1, 2], [("", "maxItems")]),
+    ({"prefixItems": [True, True], "items": False}, [1, 2, 3, 4], [("/2", "items")]),
+    ({"uniqueItems": True}, [1, 2, 1, 2], [("/2", "uniqueItems"), ("/3", "uniqueItems")]),
+    ({"contains": {"const": 1}}, [2], [("", "contains")]),
+    ({"contains": {"const": 1}, "maxContains": 1}, [1, 1], [("", "maxContains")]),
+    ({"minProperties": 1}, {}, [("", "minProperties")]),
+    ({"maxProperties": 1}, {"a": 1, "b": 2}, [("", "maxProperties")]),
+    ({"required": ["a", "b/c"]}, {}, [("/a", "required"), ("/b~1c", "required")]),
+    ({"additionalProperties": False}, {"b": 1}, [("/b", "additionalProperties")]),
+    ({"dependentRequired": {"a": ["b", "c"]}}, {"a": 1, "c": 1}, [("/b", "dependentRequired")]),
+    ({"anyOf": [False]}, 1, [("", "anyOf")]),
+    ({"oneOf": [True, True]}, 1, [("", "oneOf")]),
+    ({"not": {}}, 1, [("", "not")]),
+]
+
+
+@pytest.mark.parametrize(("schema", "instance", "expected"), TOLD, ids=repr)
+def test_an_error_names_its_keyword_and_both_places(
+    schema: Any, instance: Any, expected: list[tuple[str, str]]
+) -> None:
+    validator = compile_schema({"properties": {"x": {"items": schema}}}, pointer="/s")
+    assert places(validator, {"x": [instance]}, pointer="/p") == [
+        (f"/p/x/0{below}", keyword, f"/s/properties/x/items/{keyword}") for below, keyword in expected
+    ]
+
+
+@pytest.mark.parametrize(
+    ("schema", "instance", "below", "branch"),
+    [
+        ({"properties": {"a": False}}, {"a": 1}, "/a", "/properties/a"),
+        ({"patternProperties": {"^a/b": False}}, {"a/b": 1}, "/a~1b", "/patternProperties/^a~1b"),
+        ({"additionalProperties": {"not": True}}, {"a": 1}, "/a", "/additionalProperties/not"),
+        ({"propertyNames": False}, {"a": 1}, "/a", "/propertyNames"),
+        ({"prefixItems": [True, False, {}]}, [1, 2, 3], "/1", "/prefixItems/1"),
+        ({"allOf": [True, False]}, 1, "", "/allOf/1"),
+        ({"if": True, "then": False}, 1, "", "/then"),
+        ({"if": False, "else": False}, 1, "", "/else"),
+        ({"allOf": [{"if": True, "then": {"allOf": [False]}}]}, 1, "", "/allOf/0/then/allOf/0"),
+    ],
+    ids=repr,
+)
+def test_an_error_of_a_subschema_is_told_at_the_subschema(
+    schema: Any, instance: Any, below: str, branch: str
+) -> None:
+    validator = compile_schema({"items": schema}, pointer="/s")
+    place = "/s/items" + branch
+    keyword = "not" if branch.endswith("/not") else "false"
+    assert places(validator, [instance], pointer="/p") == [("/p/0" + below, keyword, place)]
+
+
 def test_an_error_behind_a_reference_points_to_the_definition() -> None:
     validator = compile_schema({"$ref": "#/$defs/a", "$defs": {"a": {"minimum": 1}}})
     assert places(validator, 0) == [("", "minimum", "/$defs/a/minimum")]
+    validator = compile_schema({"items": {"$ref": "#/$defs/a"}, "$defs": {"a": {"minimum": 1}}})
+    assert places(validator, [1, 0]) == [("/1", "minimum", "/$defs/a/minimum")]
 
 
 @pytest.mark.parametrize(

@@ -220,6 +220,101 @@ def test_a_limit_is_told_where_it_was_met_in_the_instance_and_in_the_schema(
     assert told({"pattern": "a+b"}, "ab" * 400) == [("/p/a/1", "limits", f"{place}/pattern")]
 
 
+TOO_LONG = "x" * (MAX_SUBJECT_CHARS + 1)
+
+
+@pytest.mark.parametrize(
+    ("schema", "instance", "place"),
+    [
+        ({"not": {"pattern": "y"}}, TOO_LONG, "/not/pattern"),
+        ({"oneOf": [{"pattern": "y"}, {}]}, TOO_LONG, "/oneOf/0/pattern"),
+        ({"if": {"pattern": "y"}}, TOO_LONG, "/if/pattern"),
+        ({"if": False, "else": {"pattern": "y"}}, TOO_LONG, "/else/pattern"),
+        ({"allOf": [{"pattern": "y"}]}, TOO_LONG, "/allOf/0/pattern"),
+        ({"patternProperties": {"y": {}}}, {TOO_LONG: 1}, "/patternProperties"),
+    ],
+    ids=["not", "oneOf", "if", "else", "allOf", "patternProperties"],
+)
+def test_a_text_too_long_for_a_pattern_is_told_where_it_stands(
+    schema: Any, instance: Any, place: str
+) -> None:
+    # `not` and `oneOf` may find something beside it: what could not be judged comes first.
+    error, *_ = compile_schema({"items": schema}).errors([1, instance], pointer="/p")
+    assert (error.pointer, error.schema_pointer) == ("/p/1", "/items" + place)
+    assert error.keyword == place.rpartition("/")[2]
+    assert isinstance(error.message, str)
+
+
+def test_an_item_too_long_for_a_pattern_is_told_by_contains_at_its_place() -> None:
+    (error,) = compile_schema({"contains": {"pattern": "x"}}).errors(["x", TOO_LONG])
+    assert (error.pointer, error.schema_pointer) == ("/1", "/contains/pattern")
+
+
+def test_members_behind_a_name_too_long_for_a_pattern_are_checked() -> None:
+    validator = compile_schema({"patternProperties": {"^x": {"type": "string"}}})
+    found = [(error.pointer, error.keyword) for error in validator.errors({TOO_LONG: "a", "x1": 1})]
+    assert found == [("", "patternProperties"), ("/x1", "type")]
+
+
+def test_a_name_as_long_as_a_pattern_may_see_is_no_additional_property() -> None:
+    validator = compile_schema({"patternProperties": {"x": {}}, "additionalProperties": False})
+    assert validator.errors({"x" * MAX_SUBJECT_CHARS: 1}) == []
+
+
+LONG_NAME = {"ab" * 400: 1}
+NAMES = [f"n{number}" for number in range(33)]
+
+
+@pytest.mark.parametrize(
+    ("schema", "instance", "units", "where"),
+    [
+        ({}, 1, 1, ""),
+        ({"title": "t", "description": "d", "$comment": "c", "format": "f"}, 1, 2, ""),
+        (dict.fromkeys(["title", "description", "$comment"], ""), 1, 1, ""),
+        ({"const": ["x" * 46]}, ["y" * 46], 1 + 3, "/const"),
+        ({"enum": [["x" * 46]]}, {"y" * 44: 1}, 1 + 3, "/enum"),
+        ({"uniqueItems": True}, [1, 2, 3], 1 + 3, "/uniqueItems"),
+        ({"uniqueItems": True}, ["x" * 62], 1 + 1 + 4, "/uniqueItems"),
+        ({"properties": dict.fromkeys(NAMES[:8], True)}, {}, 1 + 2, ""),
+        ({"properties": dict.fromkeys(NAMES[:7], True)}, {}, 1 + 1, ""),
+        ({"required": NAMES}, dict.fromkeys(NAMES, 1), 1 + 2, ""),
+        ({"dependentRequired": {"a": NAMES[:17], "b": NAMES[17:]}}, {}, 1 + 2, ""),
+    ],
+    ids=repr,
+)
+def test_the_work_of_a_subschema_is_counted(
+    schema: Any, instance: Any, units: int, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validator = compile_schema({"properties": {"x": schema}})
+
+    def told(allowed: int) -> list[tuple[str, str, str]]:
+        monkeypatch.setattr("cra_wasm.carp.schema_run.MAX_UNITS", allowed)
+        errors = validator.errors({"x": instance}, pointer="/p")
+        return [(error.pointer, error.keyword, error.schema_pointer) for error in errors]
+
+    assert "limits" not in [keyword for _, keyword, _ in told(1 + units)]
+    assert told(units) == [("/p/x", "limits", "/properties/x" + where)]
+
+
+def test_what_a_failed_branch_cost_is_missed_by_the_next_subschema(monkeypatch: pytest.MonkeyPatch) -> None:
+    validator = compile_schema({"anyOf": [False, False, True]})
+    for units, keywords in ((1 + 2 * 9 + 1, []), (1 + 2 * 9, ["limits"])):
+        monkeypatch.setattr("cra_wasm.carp.schema_run.MAX_UNITS", units)
+        assert [error.keyword for error in validator.errors(1)] == keywords
+
+
+@pytest.mark.parametrize("keyword", ["patternProperties", "additionalProperties"])
+def test_a_search_in_names_that_takes_too_long_is_told_at_its_keyword(
+    keyword: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema: dict[str, Any] = {"patternProperties": {"a+b": {}}}
+    schema = schema if keyword in schema else {keyword: False, **schema}
+    validator = compile_schema({"items": schema})
+    monkeypatch.setattr("cra_wasm.carp.schema_run.MAX_UNITS", 10)
+    (error,) = validator.errors([{}, LONG_NAME])
+    assert (error.pointer, error.keyword, error.schema_pointer) == ("/1", "limits", f"/items/{keyword}")
+
+
 @pytest.mark.parametrize("items", [{}, True])
 def test_each_value_that_a_subschema_looks_at_is_one_step(
     items: Any, monkeypatch: pytest.MonkeyPatch

@@ -17,6 +17,7 @@ def findings(schema: Any, pointer: str = "") -> list[tuple[str, str]]:
     assert error.code == "unsupported_schema"
     assert error.details["pointer"] == error.details["findings"][0]["pointer"]
     assert error.details["findings_total"] >= len(error.details["findings"])
+    assert all(isinstance(finding["message"], str) for finding in error.details["findings"])
     return [(finding["pointer"], finding["code"]) for finding in error.details["findings"]]
 
 
