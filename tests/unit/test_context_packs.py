@@ -147,14 +147,14 @@ def test_a_pack_that_stands_twice_and_one_that_nobody_has_are_told() -> None:
 
 # PROTOCOL 1.13.5
 def test_a_file_becomes_a_block_named_by_its_pack_and_its_path() -> None:
-    files = {"rules/a.md": "# é", "b.txt": "b", "c.json": "{", "full.md": "x" * MAX_CONTEXT_FILE_CHARS}
+    files = {"rules/a.md": "# é", "v1.2/b.txt": "b", "c.json": "{", "full.md": "x" * MAX_CONTEXT_FILE_CHARS}
     shop = Shop([pack("p.1:x#y", *files, priority=7)], files)
     blocks = [json.loads(one.to_json()) for one in shop.resolve().context_blocks]
     assert [one.pop("content") for one in blocks] == list(files.values())
     rest = {"source": "com.example.shop", "priority": 7}
     assert blocks == [
         {"block_id": "p.1:x#y/rules/a.md", "content_type": "text/markdown", "token_estimate": 1, **rest},
-        {"block_id": "p.1:x#y/b.txt", "content_type": "text/plain", "token_estimate": 1, **rest},
+        {"block_id": "p.1:x#y/v1.2/b.txt", "content_type": "text/plain", "token_estimate": 1, **rest},
         {"block_id": "p.1:x#y/c.json", "content_type": "application/json", "token_estimate": 1, **rest},
         {"block_id": "p.1:x#y/full.md", "content_type": "text/markdown", "token_estimate": 25_000, **rest},
     ]

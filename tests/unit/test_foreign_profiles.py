@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from cra_wasm import verify_file
 from cra_wasm.errors import InvalidInput
+from cra_wasm.model.limits import MAX_PAYLOAD_CHARS
 from cra_wasm.trace.profiles.recipes import RECIPES
 from cra_wasm.trace.verify import PROFILES, verify_lines
 
@@ -164,6 +165,11 @@ def test_every_member_that_is_added_to_an_event_is_found(profile: str) -> None:
         (lambda lines: [lines[0], lines[1][:40], *lines[2:]], "bad_field", 1),
         (lambda lines: [lines[0], b"[1]\n", *lines[2:]], "bad_field", 1),
         (lambda lines: [lines[0], b'{"a":NaN}\n', *lines[2:]], "bad_field", 1),
+        (
+            lambda lines: relinked(lines, 1, lambda one: one["payload"].update(n=float("nan"))),
+            "bad_field",
+            1,
+        ),
         (lambda lines: [lines[0], b"\xff" + lines[1], *lines[2:]], "bad_field", 1),
         (lambda lines: [lines[0], b"\xef\xbb\xbf" + lines[1], *lines[2:]], "bad_field", 1),
         (lambda lines: [lines[0], b"[" * 100_000 + b"\n", *lines[2:]], "bad_field", 1),
@@ -199,6 +205,15 @@ def test_a_foreign_trace_without_its_end_is_valid_with_a_warning(profile: str) -
 def test_white_space_and_a_missing_last_line_feed_are_no_fault(profile: str) -> None:
     lines = [b" " + line.rstrip(b"\n") + b" \r\n" for line in sample(profile)]
     assert verify_lines([*lines[:-1], lines[-1].rstrip()], profile).valid
+
+
+@pytest.mark.parametrize("profile", RECIPES)
+def test_a_line_may_be_as_long_as_its_limit_and_no_longer(profile: str) -> None:
+    lines = sample(profile)
+    longest = MAX_PAYLOAD_CHARS + 4096
+    padded = lines[0].decode().rstrip("\n").ljust(longest)
+    assert verify_lines([padded.encode(), *lines[1:]], profile).valid
+    assert verify_lines([f"{padded} ".encode(), *lines[1:]], profile).error == "bad_field"
 
 
 JSON_VALUES: Final = st.recursive(
@@ -333,8 +348,11 @@ def test_what_the_offset_time_profile_cannot_find() -> None:
     for change in changes:
         result = verify_lines(relinked(lines, 0, change), "offset-time")
         assert (result.valid, result.protects_boundaries) == (True, False)
-    added = verify_lines(relinked(lines, 0, lambda one: one.update(severity="info")), "offset-time")
-    assert added.warnings == ("truncated", "unprotected_boundaries", "unhashed_members")
+    assert verify_lines(lines, "offset-time").warnings == ("truncated", "unprotected_boundaries")
+    both = write_offset_time([event(0, {}), event(1, {})])
+    for at in (0, 1):
+        added = verify_lines(relinked(both, at, lambda one: one.update(severity="info")), "offset-time")
+        assert added.warnings == ("truncated", "unprotected_boundaries", "unhashed_members")
 
 
 def test_half_a_surrogate_pair_has_no_hash_in_the_offset_time_profile() -> None:
@@ -361,6 +379,7 @@ def test_half_a_surrogate_pair_has_no_hash_in_the_offset_time_profile() -> None:
         ("9007199254740993", "9007199254740992"),
         ("5e-324", "5e-324"),
         ('"\\ud800"', '"\\ud800"'),
+        ('{"\\ud800":1}', '{"\\ud800":1}'),
         ('"\\u0041\\/\\u001F"', '"A/\\u001f"'),
         ('"\u2028\x7f"', '"\u2028\x7f"'),
         (
@@ -390,6 +409,13 @@ def test_what_the_whole_event_profile_cannot_find() -> None:
 def test_a_number_beyond_the_doubles_is_a_bad_field_of_the_whole_event_profile(number: str) -> None:
     text = f'{{"sequence":1,"event_hash":"{sha256("")}","n":{number}}}'
     assert verify_lines([text.encode()], "whole-event").error == "bad_field"
+
+
+@pytest.mark.parametrize("sequence", [None, "1", True, [1]])
+def test_a_whole_event_needs_a_number_as_its_sequence(sequence: Any) -> None:
+    lines = sample("whole-event")
+    changed = relinked(lines, 1, lambda one: one.update(sequence=sequence))
+    assert verify_lines(changed, "whole-event").error == "bad_field"
 
 
 def test_the_first_whole_event_names_no_previous_hash() -> None:

@@ -14,6 +14,7 @@ from cra_wasm.carp import planner as planner_module
 from cra_wasm.carp.catalogue import Catalogue, CompiledAtlas
 from cra_wasm.carp.plan import Plan
 from cra_wasm.carp.planner import Planner
+from cra_wasm.carp.schema import compile_schema
 from cra_wasm.errors import InvalidInput, NotFound
 
 from .building import (
@@ -98,7 +99,15 @@ def test_what_is_not_loaded_is_not_found(facts: dict[str, Any], code: str, point
 def test_unloading_what_is_not_loaded_is_not_found() -> None:
     with pytest.raises(NotFound) as caught:
         planner_of(FULL).unloading("com.example.other")
-    assert caught.value.code == "atlas_not_found"
+    assert (caught.value.code, caught.value.details["pointer"]) == ("atlas_not_found", "/atlas_id")
+
+
+def test_schemas_that_were_compiled_at_the_check_are_not_compiled_again() -> None:
+    names = ("parameters_schema", "returns_schema")
+    atlas = load(actions=[action("a.a"), action("a.b", **{name: {"type": "object"} for name in names})])
+    given = {f"/actions/1/{name}": compile_schema({"type": "object"}) for name in names}
+    compiled = CompiledAtlas(atlas, validators=given).actions[1]
+    assert [compiled.validator, compiled.returns] == list(given.values())
 
 
 def test_an_action_of_another_loaded_atlas_is_refused_and_nothing_changes() -> None:
@@ -108,6 +117,7 @@ def test_an_action_of_another_loaded_atlas_is_refused_and_nothing_changes() -> N
         planner.loading(CompiledAtlas(rival))
     assert caught.value.code == "duplicate_action"
     assert caught.value.details["pointer"] == "/actions/1/action_id"
+    assert caught.value.details["atlas_id"] == "com.example.rival"
     assert list(planner.catalogue.atlases) == ["com.example.shop"]
 
 
@@ -119,7 +129,7 @@ def test_too_many_actions_of_all_atlases_together_are_refused(monkeypatch: pytes
     )
     with pytest.raises(InvalidInput) as caught:
         planner.loading(CompiledAtlas(load(atlas_id="com.example.third", actions=[action("a.c")])))
-    assert caught.value.code == "too_many_actions"
+    assert (caught.value.code, caught.value.details["pointer"]) == ("too_many_actions", "/actions")
     # One atlas replaced is not counted twice.
     planner.loading(CompiledAtlas(load(actions=[action(f"n.n{index}") for index in range(3)])))
 
