@@ -9,10 +9,9 @@ from typing import Final
 
 from ..errors import BackendFailure, InvalidInput, NotFound
 from ..platform.ed25519 import is_signed
-from ..trace.checkpoint import VerifierKey, parse_vkey
+from ..trace.checkpoint import VerifierKey, parse_entries, parse_vkey
 from ..trace.checkpoint_verify import SignedVerdict, Witnessed, parse_witnessed, verify_signed
-from ..trace.reader import read_lines
-from ..trace.verify import ANY_PROFILE, OWN_PROFILE, PROFILES, verify_file
+from ..trace.verify import ANY_PROFILE, OWN_PROFILE, PROFILES, trace_lines, verify_file
 from .output import print_json, shown
 from .status import NO, YES
 
@@ -42,6 +41,7 @@ _WARNINGS: Final = {
     "checkpoints_unchecked": "to check those beside it: pip install 'cra-wasm[signed]'",
 }
 _STRENGTHS: Final = {
+    "chain": "nothing in it was changed; an end that was cut off, or another writer, would not show",
     "signed": "signed by the key that came with the checkpoints, which proves nothing of whose it is",
     "signed-pinned": "signed by a key that you gave",
     "witnessed": "compared with what a witness was told",
@@ -107,13 +107,13 @@ def _verdict(arguments: argparse.Namespace) -> SignedVerdict:
     beside = trace.with_name(trace.name.removesuffix(_TRACE) + _CHECKPOINTS)
     found = arguments.checkpoints or (beside if trace.name.endswith(_TRACE) and beside.is_file() else None)
     if found is None and not asked:
-        return SignedVerdict(result=verify_file(trace))
+        return SignedVerdict(result=verify_file(trace, OWN_PROFILE))
     try:
         return _signed_verdict(arguments, found)
     except BackendFailure as error:
         if error.code != "signed_unavailable" or asked:
             raise
-    result = verify_file(trace)
+    result = verify_file(trace, OWN_PROFILE)
     if result.valid:
         result = replace(result, warnings=(*result.warnings, "checkpoints_unchecked"))
     return SignedVerdict(result=result)
@@ -121,19 +121,12 @@ def _verdict(arguments: argparse.Namespace) -> SignedVerdict:
 
 def _signed_verdict(arguments: argparse.Namespace, checkpoints: Path | None) -> SignedVerdict:
     pinned = [_key(given) for given in arguments.public_key]
-    if pinned and checkpoints is None:
-        raise NotFound("checkpoints_not_found", "no checkpoints for the key: give --checkpoints FILE")
-    entries = [] if checkpoints is None else _text(checkpoints).splitlines()
+    entries = [] if checkpoints is None else parse_entries(_text(checkpoints))
     witnessed: list[Witnessed] | None = None
     for file in arguments.witness:
         witnessed = [*(witnessed or []), *parse_witnessed(_text(file))]
-    try:
-        with arguments.trace.open("rb") as source:
-            return verify_signed(
-                read_lines(source), entries, is_signed=is_signed, pinned=pinned, witnessed=witnessed
-            )
-    except OSError:
-        return SignedVerdict(result=verify_file(arguments.trace))  # raises what it is
+    with trace_lines(arguments.trace) as lines:
+        return verify_signed(lines, entries, is_signed=is_signed, pinned=pinned, witnessed=witnessed)
 
 
 def _key(given: str) -> VerifierKey:
@@ -161,8 +154,8 @@ def _print_verdict(verdict: SignedVerdict, asked: str) -> None:
     by = "" if asked == OWN_PROFILE else f" by profile {result.profile}"
     if result.valid:
         print(f"valid{by}: {result.events} events, {result.algorithm} head {result.head}")
-        if verdict.strength != "chain":
-            held = f"{verdict.checkpoints} checkpoints, up to event {verdict.covered} of {result.events}"
+        if asked == OWN_PROFILE:
+            held = f"{verdict.checkpoints} checkpoints, {verdict.covered} of {result.events} events covered"
             print(f"strength: {verdict.strength} ({held}): {_STRENGTHS[verdict.strength]}")
     elif result.error_at is None:
         print(f"not valid: {result.error}: {shown(result.message or '')}")

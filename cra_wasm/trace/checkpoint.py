@@ -23,6 +23,7 @@ from datetime import datetime
 from typing import Final
 
 from ..errors import InvalidInput
+from ..model.ids import is_uuid_text
 from .canonical import canonical_json
 
 MAX_NOTE_BYTES: Final = 4_096
@@ -34,12 +35,12 @@ _ORIGIN: Final = "cra-wasm/trace/"
 _ED25519: Final = b"\x01"
 _MAX_SIZE: Final = 2**53 - 1
 _MAX_VKEY_CHARS: Final = 512
-_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 _SIZE: Final = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
 _ALGORITHM: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}", re.ASCII)
 _TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z", re.ASCII)
 _KEY_ID: Final = re.compile(r"[0-9a-f]{8}", re.ASCII)
-_KEY_NAME: Final = re.compile(r"[^\s+]+")
+_KEY_NAME: Final = re.compile("[^+\\t-\\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
+"""No plus and nothing that Unicode calls White_Space: `\\s` means other characters in each language."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +94,7 @@ def parse_note(note: str) -> Checkpoint:
     session_id = _after(_ORIGIN, origin)
     algorithm, time = _after("algorithm ", algorithm), _after("time ", time)
     fits = {
-        "origin": _UUID.fullmatch(session_id),
+        "origin": is_uuid_text(session_id),
         "size": _SIZE.fullmatch(size) and int(size) <= _MAX_SIZE,
         "head": len(digest) == 32,
         "algorithm": _ALGORITHM.fullmatch(algorithm),
@@ -134,6 +135,18 @@ def parse_entry(line: str) -> tuple[str, str]:
     if canonical_json(entry) != line:
         raise _malformed("its line is no canonical JSON")
     return key, note
+
+
+def parse_entries(text: str) -> list[str]:
+    """Return the lines of a `.checkpoints.jsonl`, each of which ends with a line feed, without it.
+
+    Raises:
+        InvalidInput: `checkpoint_malformed` when the last one is torn.
+    """
+    *lines, rest = text.split("\n")
+    if rest:
+        raise _malformed("its last line has no line feed")
+    return lines
 
 
 def parse_vkey(vkey: str) -> VerifierKey:

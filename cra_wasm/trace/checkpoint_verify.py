@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, cast
 
-from ..errors import InvalidInput, Json
+from ..errors import InvalidInput, Json, NotFound
+from ..model.ids import is_uuid_text
 from ..ports import VerifySignature
 from .checkpoint import Checkpoint, VerifierKey, parse_entry, parse_note, parse_vkey
+from .formats import HASH
 from .reader import BadLine, read_event
 from .verdict import CheckpointError, VerifyResult
 from .verify import verify_lines
@@ -18,6 +21,8 @@ Strength = Literal["chain", "signed", "signed-pinned", "witnessed"]
 
 MAX_WITNESSED: Final = 100_000
 """Lines of a witness's answer, of all sessions."""
+
+_HASH: Final = re.compile(HASH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +78,12 @@ def verify_signed(
         witnessed: what witnesses told, of any session; None: none was asked.
 
     Raises:
+        NotFound: `checkpoints_not_found`: keys were given and no checkpoint; a pin would else be undone by
+            taking the checkpoints away.
         BackendFailure: `signed_unavailable`, `hash_unavailable`.
     """
+    if pinned and not entries:
+        raise NotFound("checkpoints_not_found", "there is no checkpoint for the key: ask the writer for them")
     fault: InvalidInput | None = None
     held: list[Checkpoint] = []
     for entry in entries:
@@ -126,8 +135,10 @@ def _witnessed(line: str, number: int) -> Witnessed:
         algorithm = one.get("algorithm")
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         session_id = size = head = algorithm = None
-    texts = isinstance(session_id, str) and isinstance(head, str) and isinstance(algorithm, str | None)
-    if not texts or isinstance(size, bool) or not isinstance(size, int) or size < 1:
+    is_size = isinstance(size, int) and not isinstance(size, bool) and size >= 1
+    is_session = isinstance(session_id, str) and is_uuid_text(session_id)
+    is_head = isinstance(head, str) and _HASH.fullmatch(head)
+    if not (is_session and is_size and is_head and isinstance(algorithm, str | None)):
         raise InvalidInput(
             "witness_malformed",
             f"line {number + 1} of the witness's answer tells no size and head: ask it again",

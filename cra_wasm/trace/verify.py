@@ -18,7 +18,8 @@ stand in `profiles/` and are loaded only when one is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from os import PathLike, fspath
 from typing import Final
 
@@ -72,9 +73,21 @@ def verify_file(path: str | PathLike[str], profile: str = OWN_PROFILE) -> Verify
         NotFound: `trace_not_found`.
         BackendFailure: `trace_unreadable`, `hash_unavailable`.
     """
+    with trace_lines(path) as lines:
+        return verify_lines(lines, profile)
+
+
+@contextmanager
+def trace_lines(path: str | PathLike[str]) -> Iterator[Iterator[bytes]]:
+    """Open a `.trace.jsonl` file for a verification; gives its lines, each with its line feed.
+
+    Raises:
+        NotFound: `trace_not_found`.
+        BackendFailure: `trace_unreadable`, also while it is read.
+    """
     try:
         with open(path, "rb") as source:
-            return verify_lines(read_lines(source), profile)
+            yield read_lines(source)
     except FileNotFoundError as error:
         raise NotFound(
             "trace_not_found", f"no file `{fspath(path)}`: give the path of a .trace.jsonl file"

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from cra_wasm import InvalidInput, Resolver
+from cra_wasm import InvalidInput, NotFound, Resolver
 from cra_wasm.cli import main
 from cra_wasm.platform.ed25519 import is_signed
 from cra_wasm.trace.canonical import canonical_json
-from cra_wasm.trace.checkpoint import parse_entry, parse_note, parse_vkey
+from cra_wasm.trace.checkpoint import parse_entries, parse_entry, parse_note, parse_vkey
 from cra_wasm.trace.checkpoint_verify import SignedVerdict, Witnessed, parse_witnessed, verify_signed
 
 VECTORS = json.loads((Path(__file__).parents[2] / "specs/vectors/checkpoints.json").read_text())
@@ -94,10 +94,33 @@ def test_a_line_that_is_no_entry_is_refused(line: str) -> None:
         '{"session_id":"s","size":0,"head":"h"}',
         '{"session_id":"s","size":1}',
         '{"session_id":1,"size":1,"head":"h"}',
+        json.dumps({**VECTORS["facts"], "session_id": "s"}),
+        json.dumps({**VECTORS["facts"], "head": "h"}),
+        json.dumps({**VECTORS["facts"], "size": True}),
+        json.dumps({**VECTORS["facts"], "algorithm": 1}),
     ],
 )
 def test_an_answer_of_a_witness_that_is_none_is_refused(text: str) -> None:
     assert code_of(lambda: parse_witnessed(text)) == "witness_malformed"
+
+
+def test_a_key_name_has_no_white_space_in_any_language() -> None:
+    """`\\s` of JavaScript leaves U+0085 out, and that of Python takes U+001C in."""
+    for space in "\t\n\x0b \x85\xa0\u1680\u2003\u2028\u202f\u3000":
+        assert code_of(lambda space=space: parse_note(GOOD.replace("\u2014 cra-", f"\u2014 {space}cra-")))  # type: ignore[misc]
+    for other in "\x1c\ufeff":
+        assert parse_note(GOOD.replace("\u2014 cra-", f"\u2014 {other}cra-"))
+
+
+@pytest.mark.parametrize("text", ["{}", "{}\n{}"])
+def test_a_torn_file_of_checkpoints_is_refused(text: str) -> None:
+    assert code_of(lambda: parse_entries(text)) == "checkpoint_malformed"
+
+
+def test_a_carriage_return_is_part_of_its_line() -> None:
+    # PROTOCOL 3.19.4
+    (line,) = parse_entries(entry(GOOD) + "\r\n")
+    assert code_of(lambda: parse_entry(line)) == "checkpoint_malformed"
 
 
 # Against a trace
@@ -149,6 +172,13 @@ def test_checkpoints_that_hold_tell_how_far(trace: list[bytes]) -> None:
 def test_a_key_of_ones_own_makes_it_stronger(trace: list[bytes]) -> None:
     found = verdict(trace, [note_of(trace, 7)], pinned=[parse_vkey(VECTORS["key"])])
     assert found.strength == "signed-pinned"
+
+
+def test_a_pin_is_not_undone_by_taking_the_checkpoints_away(trace: list[bytes]) -> None:
+    # PROTOCOL 3.19.8
+    with pytest.raises(NotFound) as caught:
+        verdict(trace, [], pinned=[parse_vkey(VECTORS["key"])], witnessed=[Witnessed(**facts(trace, 7))])
+    assert caught.value.code == "checkpoints_not_found"
 
 
 def test_a_witness_makes_it_strongest(trace: list[bytes]) -> None:
@@ -258,6 +288,8 @@ def test_the_command_compares_with_a_witness(
         (["--checkpoints", "missing"], "checkpoints_not_found"),
         (["--checkpoints", "."], "checkpoints_unreadable"),
         (["--public-key", VECTORS["key"]], "checkpoints_not_found"),
+        (["--public-key", VECTORS["key"], "--checkpoints", "empty"], "checkpoints_not_found"),
+        (["--checkpoints", "torn"], "checkpoint_malformed"),
         (["--public-key", "a+b"], "checkpoint_malformed"),
         (["--witness", "bytes"], "checkpoint_malformed"),
         (["--profile", "auto", "--witness", "bytes"], "invalid_arguments"),
@@ -274,6 +306,8 @@ def test_what_the_command_cannot_use_is_told(
     monkeypatch.chdir(tmp_path)
     Path("a.trace.jsonl").write_bytes(b"".join(trace))
     Path("bytes").write_bytes(b"\xff")
+    Path("empty").touch()
+    Path("torn").write_bytes(b"{}")
     assert main(["verify", "a.trace.jsonl", *options]) == 2
     assert code in capsys.readouterr().err
 

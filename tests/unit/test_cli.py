@@ -176,6 +176,9 @@ def test_verify_says_yes_with_the_head(trace: Path, capsys: pytest.CaptureFixtur
         "warnings": [],
         "profile": "jcs",
         "protects_boundaries": True,
+        "strength": "chain",
+        "checkpoints": 0,
+        "covered": 0,
     }
     assert main(["verify", str(trace)]) == 0
     assert capsys.readouterr().out == f"valid: {len(events)} events, sha256 head {head}\n"
@@ -235,7 +238,9 @@ def test_a_trace_without_its_end_is_valid_with_a_warning(
     assert main(["verify", str(path), "--json"]) == 0
     assert printed(capsys)["warnings"] == ["truncated"]
     assert main(["verify", str(path)]) == 0
-    assert capsys.readouterr().out.splitlines()[1].startswith("warning: truncated: ")
+    _, strength, warning = capsys.readouterr().out.splitlines()
+    assert strength.startswith("strength: chain ")
+    assert warning.startswith("warning: truncated: ")
 
 
 @pytest.mark.parametrize("name", ["rust-small", "ts-small"])

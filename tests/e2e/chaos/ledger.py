@@ -104,8 +104,10 @@ class Ledger:
         self.settled.add(session)
         self.counts["events_stored"] += own
         self.counts["events_acked"] += told.acked + 1
-        if one["ended"] in ("interrupted", "timeout"):
-            self.counts[one["ended"]] += 1
+        if one["ended"] == "interrupted":
+            self.counts["interrupted"] += 1
+        if one["ended"] == "timeout":
+            self.counts["timed_out"] += 1
         if one["gap"] is not None:
             self.counts["gaps_disclosed"] += 1
         missing = told.emitted + 1 - own
