@@ -181,7 +181,9 @@ def test_verify_says_yes_with_the_head(trace: Path, capsys: pytest.CaptureFixtur
         "covered": 0,
     }
     assert main(["verify", str(trace)]) == 0
-    assert capsys.readouterr().out == f"valid: {len(events)} events, sha256 head {head}\n"
+    verdict, strength = capsys.readouterr().out.splitlines()
+    assert verdict == f"valid: {len(events)} events, sha256 head {head}"
+    assert strength.startswith(f"strength: chain (0 checkpoints, 0 of {len(events)} events covered): ")
 
 
 def test_a_flipped_byte_in_any_event_is_found_at_that_event(
