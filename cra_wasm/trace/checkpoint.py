@@ -14,7 +14,6 @@ A checkpoint says that a session's chain had so many events and that the last on
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
@@ -24,6 +23,7 @@ from typing import Final
 
 from ..errors import InvalidInput
 from ..model.ids import is_uuid_text
+from ..model.parse import parse_json
 from .canonical import canonical_json
 
 MAX_NOTE_BYTES: Final = 4_096
@@ -122,10 +122,7 @@ def parse_entry(line: str) -> tuple[str, str]:
     """
     if len(line) > MAX_ENTRY_BYTES or len(_utf8(line)) > MAX_ENTRY_BYTES:
         raise _malformed(f"its line has more than {MAX_ENTRY_BYTES} bytes")
-    try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):
-        raise _malformed("its line is no JSON") from None
+    entry = parse_json(line, code="checkpoint_malformed")
     if not isinstance(entry, dict) or set(entry) != {"key", "note"}:
         raise _malformed("its line has `key` and `note`, and nothing else")
     key, note = entry["key"], entry["note"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from typing import Final, Literal, cast
 
 from ..errors import InvalidInput, Json, NotFound
 from ..model.ids import is_uuid_text
+from ..model.parse import parse_json
 from ..ports import VerifySignature
 from .checkpoint import Checkpoint, VerifierKey, parse_entry, parse_note, parse_vkey
 from .formats import HASH
@@ -129,22 +129,21 @@ def parse_witnessed(text: str) -> list[Witnessed]:
 
 
 def _witnessed(line: str, number: int) -> Witnessed:
-    try:
-        one = json.loads(line)
-        session_id, size, head = one["session_id"], one["size"], one["head"]
-        algorithm = one.get("algorithm")
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
-        session_id = size = head = algorithm = None
-    is_size = isinstance(size, int) and not isinstance(size, bool) and size >= 1
-    is_session = isinstance(session_id, str) and is_uuid_text(session_id)
-    is_head = isinstance(head, str) and _HASH.fullmatch(head)
-    if not (is_session and is_size and is_head and isinstance(algorithm, str | None)):
-        raise InvalidInput(
-            "witness_malformed",
-            f"line {number + 1} of the witness's answer tells no size and head: ask it again",
-            pointer=f"/{number}",
-        )
-    return Witnessed(session_id=session_id, size=size, head=head, algorithm=algorithm)
+    one = parse_json(line, code="witness_malformed")
+    match one:
+        case {"session_id": str(session_id), "size": int(size), "head": str(head)} if (
+            is_uuid_text(session_id)
+            and size >= 1
+            and not isinstance(size, bool)
+            and _HASH.fullmatch(head)
+            and isinstance(algorithm := one.get("algorithm"), str | None)
+        ):
+            return Witnessed(session_id=session_id, size=size, head=head, algorithm=algorithm)
+    raise InvalidInput(
+        "witness_malformed",
+        f"line {number + 1} of the witness's answer tells no size and head: ask it again",
+        pointer=f"/{number}",
+    )
 
 
 class _Watch:
