@@ -61,9 +61,10 @@ class SessionExpiry:
         session.steps = self._timeline.steps
         ends_ns = min(NEVER_NS, session.started_elapsed_ns + self._life_ns)
         session.ends_ns = ends_ns if parent is None else min(ends_ns, parent.ends_ns)
-        session.check_at_ns = self._over_at(session, session.started_elapsed_ns)
+        over_at_ns = self._over_at(session, session.started_elapsed_ns)
+        self._check_at(session, over_at_ns)
         if self.manager is not None:
-            first_ns = min(session.check_at_ns, session.last_active_ns + self._warning_ns)
+            first_ns = min(over_at_ns, session.last_active_ns + self._warning_ns)
             if first_ns < NEVER_NS:
                 # One integer for both, and one less to keep; a look too early finds the right one.
                 session.check_at_ns = first_ns
@@ -95,7 +96,7 @@ class SessionExpiry:
             if not _is_busy(session):
                 self._time_out(session)
             raise over(session, pointer)
-        session.check_at_ns = over_at_ns if session.steps is self._timeline.steps else 0
+        self._check_at(session, over_at_ns)
 
     def refuse_over(self, session: Session, elapsed_ns: int) -> Session:
         """Return the session if its time is not over; for a check that has no effect.
@@ -176,7 +177,18 @@ class SessionExpiry:
 
     def _look_at_all(self) -> None:
         """Have each session looked at before its next call: a store each, and steps are rare."""
-        for session in self._running.values():
+        # A copy: the timers' thread may find the step while another begins a session.
+        for session in tuple(self._running.values()):
+            session.check_at_ns = 0
+
+    def _check_at(self, session: Session, at_ns: int) -> None:
+        """Have it looked at from then on, or at once after a step that it was not told.
+
+        INVARIANT: the store comes before the comparison. The timers' thread reads the clocks without the
+        resolver's lock: a step that it finds between the two would be overwritten the other way round.
+        """
+        session.check_at_ns = at_ns
+        if session.steps is not self._timeline.steps:
             session.check_at_ns = 0
 
     # The rest

@@ -122,9 +122,11 @@ def test_in_a_tab_hidden_for_70_seconds_the_worker_s_timers_keep_time_and_the_pa
     assert found["clock"]["timers"]["backend"] == "event_loop"
     beats_ms, (deadline_late_ms,) = found["page"]
     # A hidden page's timers come once a second, whatever they ask for: late, but never lost and never early.
-    assert 0 <= deadline_late_ms <= 2_000
+    # Where the machine is busy, Chromium's budget for hidden pages (1 % of a processor) takes some more seconds.
+    assert 0 <= deadline_late_ms <= 15_000
     gaps = [later - earlier for earlier, later in pairwise(beats_ms)]
-    assert max(gaps) <= 3_000
+    assert max(gaps) <= 15_000
+    assert sum(gaps) >= (HIDDEN_SECONDS - 15) * 1_000, "the timers stopped"
     assert sum(gap > 700 for gap in gaps) > HIDDEN_SECONDS / 2, "the page was not slowed down: was it hidden?"
 
 

@@ -250,3 +250,36 @@ def test_statistics_show_what_was_noticed(new_clock_rig: Callable[..., ClockRig]
     assert clock.timers is not None
     assert (clock.timers.backend, clock.timers.named) == ("mock", 1)
     assert clock.timers.next_due_ms == 29_000
+
+
+class SteppedWhileRead:
+    """A timeline of which another thread finds a step right after its steps were read for the nth time."""
+
+    def __init__(self, timeline: Any, reads: int) -> None:
+        self._timeline = timeline
+        self._reads = reads
+
+    @property
+    def steps(self) -> Any:
+        found = self._timeline.steps
+        self._reads -= 1
+        if self._reads == 0:
+            self._timeline.note_suspension(5_000_000_000)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._timeline, name)
+
+
+@pytest.mark.parametrize("reads", [1, 2])
+def test_a_step_that_the_timers_find_while_a_call_looks_is_told_before_the_next_event(
+    new_clock_rig: Callable[..., ClockRig], reads: int
+) -> None:
+    rig = new_clock_rig()
+    session_id = rig.create()
+    expiry = rig.resolver._sessions.expiry
+    timeline = expiry._timeline
+    expiry._timeline = SteppedWhileRead(timeline, reads)  # type: ignore[assignment]
+    expiry.look(rig.resolver._sessions.find(session_id), *timeline.read())
+    rig.resolver.emit(session_id, "host.note", {})
+    assert rig.types(session_id) == ["session.started", "clock.step", "host.note"]

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
 import { CraError } from "../../web/src/errors.js";
-import { checkedRetention, Keeper, sessionsToMakeRoom, sessionsToRemove } from "../../web/src/retention.js";
+import { checkedRetention, Keeper, sessionsToMakeRoom, sessionsToRemove, untilNextLook } from "../../web/src/retention.js";
 import type { Footprint, Retention } from "../../web/src/retention.js";
 import { uuid } from "./events.js";
 
@@ -105,5 +105,90 @@ void describe("a keeper", () => {
     const sessions = new Sessions(session(1));
     const keeper = new Keeper(sessions, null);
     assert.deepEqual([await keeper.tidy(), await keeper.makeRoom(), sessions.all.length], [0, 0, 1]);
+  });
+
+  void describe("that keeps", () => {
+    const DAY = 86_400_000;
+
+    /** Ended so long ago. */
+    const ended = (name: string, agoMs: number): Footprint => ({
+      session_id: name,
+      ended: true,
+      pinned: false,
+      size_bytes: 1,
+      updated_ms: Date.now() - agoMs,
+    });
+
+    class Store {
+      all: Footprint[];
+
+      constructor(...all: Footprint[]) {
+        this.all = all;
+      }
+
+      footprints(): Promise<readonly Footprint[]> {
+        return Promise.resolve([...this.all]);
+      }
+
+      remove(sessionId: string): Promise<boolean> {
+        this.all = this.all.filter(({ session_id }) => session_id !== sessionId);
+        return Promise.resolve(true);
+      }
+    }
+
+    class Timers {
+      readonly waiting = new Map<() => void, number>();
+
+      after(delayMs: number, work: () => void): () => void {
+        this.waiting.set(work, delayMs);
+        return () => {
+          this.waiting.delete(work);
+        };
+      }
+    }
+
+    const noProblem = (problem: CraError): void => {
+      throw problem;
+    };
+
+    // PROTOCOL 3.18.4
+    test("removes a session that grows too old though nothing ends", async () => {
+      const store = new Store(ended("old", DAY - 600_000));
+      const timers = new Timers();
+      const keeper = new Keeper(store, { maxAgeDays: 1 });
+      await keeper.keep(timers, noProblem);
+      const [first] = [...timers.waiting];
+      assert.ok(first !== undefined && store.all.length === 1);
+      assert.ok(first[1] > 500_000 && first[1] <= 600_001, `looks again in ${first[1]} ms`);
+      store.all = [ended("old", DAY + 1_000)];
+      const removed = new Promise<void>((resolve) => {
+        timers.after = (): (() => void) => {
+          resolve();
+          return () => undefined;
+        };
+      });
+      first[0]();
+      await removed;
+      assert.deepEqual([store.all, keeper.removed], [[], 1]);
+    });
+
+    test("waits with one timer, and with none once it is closed or ages have no limit", async () => {
+      const timers = new Timers();
+      const keeper = new Keeper(new Store(ended("old", 0)), { maxAgeDays: 1 });
+      await keeper.keep(timers, noProblem);
+      await keeper.keep(timers, noProblem);
+      assert.equal(timers.waiting.size, 1);
+      keeper.close();
+      assert.equal(timers.waiting.size, 0);
+      await keeper.keep(timers, noProblem);
+      await new Keeper(new Store(), { maxSessions: 1 }).keep(timers, noProblem);
+      assert.equal(timers.waiting.size, 0);
+    });
+
+    test("looks at least each hour and never in a loop", () => {
+      const now = Date.now();
+      assert.equal(untilNextLook([], { maxAgeDays: 1 }, now), 3_600_000);
+      assert.equal(untilNextLook([ended("old", 2 * DAY)], { maxAgeDays: 1 }, now), 1_000);
+    });
   });
 });

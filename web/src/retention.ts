@@ -23,6 +23,14 @@ export interface Retention {
 }
 
 const DAY_MS = 86_400_000;
+
+/** Between two looks at the ages: a store that refuses is not asked in a loop, and other tabs' sessions come up too. */
+const LOOK_MS = { least: 1_000, most: 3_600_000 } as const;
+
+/** As the writer's clock. */
+interface Clock {
+  after(delayMs: number, work: () => void): () => void;
+}
 const NAMES: readonly string[] = ["maxAgeDays", "maxBytes", "maxSessions"];
 
 /** Return `retention` when each limit is a finite number of at least 0. Throws `invalid_retention`. */
@@ -57,6 +65,14 @@ export function sessionsToMakeRoom(all: readonly Footprint[]): readonly string[]
   return sessionsToRemove(all, { maxBytes: bytes * 0.9 }, 0);
 }
 
+/** In how many milliseconds to look for the next session that is too old; null without a limit on age. */
+export function untilNextLook(all: readonly Footprint[], retention: Retention, nowMs: number): number | null {
+  if (retention.maxAgeDays === undefined) return null;
+  const ageMs = retention.maxAgeDays * DAY_MS;
+  const due = all.filter(({ ended, pinned }) => ended && !pinned).map(({ updated_ms }) => updated_ms + ageMs + 1 - nowMs);
+  return Math.max(LOOK_MS.least, Math.min(LOOK_MS.most, ...due));
+}
+
 function byAge(left: Footprint, right: Footprint): number {
   return left.updated_ms - right.updated_ms || (left.session_id < right.session_id ? -1 : 1);
 }
@@ -73,6 +89,8 @@ export class Keeper {
   readonly #retention: Retention | null;
   #turn: Promise<unknown> = Promise.resolve();
   #removed = 0;
+  #cancelLook: () => void = () => undefined;
+  #closed = false;
 
   constructor(store: Removable, retention: Retention | null) {
     this.#store = store;
@@ -89,6 +107,27 @@ export class Keeper {
     const retention = this.#retention;
     if (retention === null) return Promise.resolve(0);
     return this.#remove((all) => sessionsToRemove(all, retention, Date.now()));
+  }
+
+  /** Tidy now, and again when the next session will be too old, until `close`. Hands on the store's errors. */
+  async keep(clock: Clock, onProblem: (problem: CraError) => void): Promise<void> {
+    const tell = (cause: unknown): void => {
+      if (!this.#closed) onProblem(CraError.from(cause, "store_failed"));
+    };
+    await this.tidy().catch(tell);
+    const retention = this.#retention;
+    if (retention?.maxAgeDays === undefined) return;
+    const all = await this.#store.footprints().catch((): readonly Footprint[] => []);
+    const delayMs = untilNextLook(all, retention, Date.now());
+    this.#cancelLook();
+    if (delayMs === null || this.#closed) return;
+    this.#cancelLook = clock.after(delayMs, () => void this.keep(clock, onProblem));
+  }
+
+  /** Look no more. Idempotent. */
+  close(): void {
+    this.#closed = true;
+    this.#cancelLook();
   }
 
   /** Remove the oldest sessions because the store is full; resolves to how many went. */

@@ -187,8 +187,8 @@ export class TraceHost {
   }
 
   #tidy(keeper: Keeper): void {
-    keeper.tidy().catch((cause: unknown) => {
-      this.#tell(CraError.from(cause, "store_failed"));
+    void keeper.keep(workerClock, (problem) => {
+      this.#tell(problem);
     });
   }
 
@@ -249,6 +249,7 @@ export class TraceHost {
 
   async #close(final: boolean): Promise<null> {
     this.#cancelRetry();
+    this.#opened?.keeper.close();
     await this.#stopping;
     const settled = final && (await this.#isDry());
     // Ends what waits for an answer of Python; a write that runs is waited for.

@@ -79,6 +79,79 @@ def delete_database(run: Run, tab: Tab) -> None:
     run.ledger.forget_all()
 
 
+STEP_BACK: Final = "() => { const now = Date.now; Date.now = () => now() - 3_600_000; }"
+OPEN_NEWER: Final = """
+giveUp => new Promise((resolve, reject) => {
+  const request = indexedDB.open("chaos", 99);
+  request.onupgradeneeded = () => { if (giveUp) request.transaction.abort(); };
+  request.onsuccess = () => { globalThis.newer = request.result; resolve("opened"); };
+  request.onerror = () => {
+    if (giveUp) resolve(request.error.name);
+    else reject(request.error);
+  };
+})
+"""
+
+
+def step_clock_back(run: Run, tab: Tab) -> None:
+    """The wall clock of the workers goes back by an hour; the resolver must count the step."""
+    steps = "() => cra.statistics().then(({ resolver }) => resolver.clock.steps)"
+    before = tab.page.evaluate(steps)
+    live = [worker for worker in tab.page.workers if worker.url.endswith(".worker.js")]
+    assert live, "the page has no workers whose clock could be set"
+    for worker in live:
+        worker.evaluate(STEP_BACK)
+    run.wait_acks(tab, 2)
+    if tab.page.evaluate(steps) <= before:
+        run.ledger.violated("the wall clock went back by an hour, and no clock.step was counted")
+
+
+def give_up_upgrade(run: Run, tab: Tab) -> None:
+    """A newer version begins its upgrade and gives it up: connections close, and nothing may be missing."""
+    told = tab.page.evaluate(OPEN_NEWER, True)
+    if told != "AbortError":
+        run.ledger.violated(f"an upgrade that was given up ended with {told}")
+    for each in run.tabs:
+        run.wait_acks(each, 2)
+
+
+def upgrade_database(run: Run, tab: Tab) -> None:
+    """A newer version takes the database; each writer gives way, says so, and goes on once it is gone."""
+    for each in run.tabs:
+        each.page.evaluate("problems.length = 0")
+    # Resolves only when every connection of the older version was closed.
+    tab.page.evaluate(OPEN_NEWER, False)
+    for each in run.tabs:
+        each.page.wait_for_function("problems.includes('store_failed')")
+    tab.page.evaluate("newer.close()")
+    delete_database(run, tab)
+
+
+def five_tabs(run: Run, tab: Tab) -> None:
+    """Three more write into the same database, and are closed again."""
+    more = [run.open_tab() for _ in range(5 - len(run.tabs))]
+    for each in run.tabs:
+        run.wait_acks(each, 2)
+    run.check()
+    for each in more:
+        each.page.close()
+        run.lose(each)
+
+
+def pass_uncloneable(run: Run, tab: Tab) -> None:
+    """Calls with what no message can carry reject, to either worker, and nothing else suffers."""
+    for code in tab.page.evaluate("uncloneable()"):
+        if code != "uncloneable_arguments":
+            run.ledger.violated(f"a call with a function as an argument ended with {code}")
+    run.wait_acks(tab, 2)
+
+
+def slow_disk(run: Run, tab: Tab) -> None:
+    """Payloads of nearly a million characters for a while: each transaction takes long."""
+    tab.page.evaluate("large = 12")
+    tab.page.wait_for_function("large === 0")
+
+
 FAULTS: Final[dict[str, Fault]] = {
     "trace worker ended": end_trace_worker,
     "resolver worker ended": end_resolver_worker,
@@ -89,4 +162,10 @@ FAULTS: Final[dict[str, Fault]] = {
     "page frozen and thawed": freeze_page,
     "disk full and freed": fill_disk,
     "database deleted": delete_database,
+    "clock stepped back": step_clock_back,
+    "upgrade begun and given up": give_up_upgrade,
+    "upgraded by a newer version": upgrade_database,
+    "five tabs at once": five_tabs,
+    "arguments that cannot be cloned": pass_uncloneable,
+    "slow disk by large segments": slow_disk,
 }

@@ -34,6 +34,9 @@ class Ledger:
     """Ended and checked: these cannot change any more."""
     counts: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
+    own: dict[str, int] = field(default_factory=dict)
+    """Heartbeats found in each runtime's own session."""
+    own_ended: set[str] = field(default_factory=set)
 
     def take(self, text: str) -> None:
         """Take one report of a page."""
@@ -104,10 +107,7 @@ class Ledger:
         self.settled.add(session)
         self.counts["events_stored"] += own
         self.counts["events_acked"] += told.acked + 1
-        if one["ended"] == "interrupted":
-            self.counts["interrupted"] += 1
-        if one["ended"] == "timeout":
-            self.counts["timed_out"] += 1
+        self.counts[f"ended_{one['ended']}"] += 1
         if one["gap"] is not None:
             self.counts["gaps_disclosed"] += 1
         missing = told.emitted + 1 - own
@@ -116,6 +116,30 @@ class Ledger:
             bound = None if one["gap"] is None else one["gap"]["lost_at_most"]
             if one["gap"] is None or (bound is not None and bound < missing):
                 self._violated(session, f"{missing} events are missing, disclosed is {one['gap']}")
+
+    def known_sessions(self) -> list[str]:
+        """What `check_own` need not see: the pages' sessions, and own ones that ended."""
+        return [*self.sessions, *self.own_ended]
+
+    def check_own(self, found: list[dict[str, Any]]) -> None:
+        """Take what is stored of the runtimes' own sessions."""
+        for one in found:
+            if not one["valid"]:
+                self.violated(f"own session {one['session']} does not verify: {one['error']}")
+            self.own[one["session"]] = max(one["heartbeats"], self.own.get(one["session"], 0))
+            if one["ended"]:
+                self.own_ended.add(one["session"])
+
+    def check_timers(self) -> None:
+        """At the end of a long run: each kind of timer has acted."""
+        if not sum(self.own.values()):
+            self.violated("no heartbeat was stored, with one each second")
+        if not self.counts["ended_timeout"]:
+            self.violated("no session timed out, and many were left alone")
+
+    def violated(self, what: str) -> None:
+        """Something that no session is to blame for."""
+        self.violations.append(what)
 
     def _violated(self, session: str, what: str) -> None:
         self.violations.append(f"{session} (tab {self.sessions[session].tab}): {what}")

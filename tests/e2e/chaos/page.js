@@ -22,6 +22,8 @@ function random(below) {
 
 globalThis.acks = 0;
 globalThis.problems = [];
+/** How many large events this page still has to get acknowledged. */
+globalThis.large = 0;
 let working = true;
 const report = (kind, body) => globalThis.chaosReport(JSON.stringify({ kind, tab, ...body }));
 
@@ -69,6 +71,27 @@ async function runSession() {
   await flushed(session, sequence + 1, true);
 }
 
+/** Events near the limit of a payload, each acknowledged before the next: one round's, so that a pause is short. */
+async function runLarge() {
+  const session = await cra.createSession({ agentId: `tab-${tab}`, goal: "fill the disk slowly" });
+  report("begun", { session });
+  while (globalThis.large > 0 && working) {
+    const text = "x".repeat(900_000 + random(99_000));
+    const { sequence } = await cra.emit(session, "chaos.large", { text });
+    report("emitted", { session, sequence });
+    await flushed(session, sequence, false);
+    globalThis.large -= 1;
+  }
+}
+
+globalThis.uncloneable = async () => {
+  const session = await cra.createSession({ agentId: `tab-${tab}`, goal: "be left alone" });
+  report("begun", { session });
+  const nobody = () => undefined;
+  const settled = await Promise.allSettled([cra.emit(session, nobody, {}), cra.pin(nobody)]);
+  return settled.map(({ reason }) => reason?.code ?? "no rejection");
+};
+
 /** A resolver that is gone is replaced; anything else is tried again with a new session. */
 async function mend(error) {
   report("error", { code: error.code ?? String(error) });
@@ -83,7 +106,7 @@ async function mend(error) {
 }
 
 async function work() {
-  while (working) await runSession().catch(mend);
+  while (working) await (globalThis.large > 0 ? runLarge() : runSession()).catch(mend);
 }
 
 globalThis.pause = async () => {
@@ -102,6 +125,24 @@ globalThis.endWorker = (name) => {
 /** False, too, while the resolver is being replaced. */
 globalThis.recovered = () => cra.statistics().then(({ traces }) => traces.recovery === "done", () => false);
 
+/** The runtimes' own sessions: what is stored and neither a session that a page began nor one of `known`. */
+globalThis.auditOwn = async (known) => {
+  const skip = new Set(known);
+  const found = [];
+  for (const { session_id: session } of await cra.sessions()) {
+    if (skip.has(session)) continue;
+    const bytes = await cra.exportJsonl(session);
+    const { valid, error } = await verifyTrace([bytes]);
+    const types = new TextDecoder().decode(bytes).trimEnd().split("\n").map((line) => JSON.parse(line).event_type);
+    found.push({
+      session, valid, error,
+      ended: types.includes("session.ended"),
+      heartbeats: types.filter((type) => type === "runtime.heartbeat").length,
+    });
+  }
+  return found;
+};
+
 /** What is stored of these sessions: verified, and with its gap and end. */
 globalThis.audit = async (wanted) => {
   const stored = new Set((await cra.sessions()).map(({ session_id }) => session_id));
@@ -119,17 +160,6 @@ globalThis.audit = async (wanted) => {
     });
   }
   return found;
-};
-
-/** How many heartbeats are stored, of all tabs there ever were: in sessions that no page began. */
-globalThis.heartbeats = async (begun) => {
-  const known = new Set(begun);
-  let count = 0;
-  for (const { session_id: session } of await cra.sessions()) {
-    if (known.has(session)) continue;
-    for await (const { event_type: type } of cra.traces(session)) if (type === "runtime.heartbeat") count += 1;
-  }
-  return count;
 };
 
 let running = work();

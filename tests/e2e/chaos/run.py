@@ -28,6 +28,8 @@ from .ledger import Ledger
 HERE: Final = Path(__file__).resolve().parent
 SITE: Final = HERE.parents[2] / "dist" / "site"
 TABS: Final = 2
+LONG_SECONDS: Final = 120
+"""In a run of this length every timer has had its time."""
 WAIT_MS: Final = 60_000
 """Until something that must happen counts as hung; booting takes 2 s, and 10 on a machine that is busy."""
 
@@ -123,7 +125,9 @@ class Run:
         for tab in self.tabs:
             tab.page.evaluate("pause()")
         wanted = self.ledger.open_sessions()
-        self.ledger.check(wanted, self.tabs[-1].page.evaluate("wanted => audit(wanted)", wanted))
+        page = self.tabs[-1].page
+        self.ledger.check(wanted, page.evaluate("wanted => audit(wanted)", wanted))
+        self.ledger.check_own(page.evaluate("known => auditOwn(known)", self.ledger.known_sessions()))
         for tab in self.tabs:
             tab.page.evaluate("goOn()")
 
@@ -133,8 +137,6 @@ class Run:
             tab.page.close()
             self.lose(tab)
         self.check()
-        begun = list(self.ledger.sessions)
-        self.ledger.counts["heartbeats"] = self.tabs[-1].page.evaluate("begun => heartbeats(begun)", begun)
 
 
 def _answer(route: Route, body: str, content_type: str) -> None:
@@ -165,12 +167,15 @@ def run_chaos(
             if run.ledger.violations:
                 break
         run.finish()
+        if not run.ledger.violations and time.monotonic() - started >= LONG_SECONDS:
+            run.ledger.check_timers()
         return {
             "seed": seed,
             "seconds": round(time.monotonic() - started),
             "faults": dict(sorted(run.faults.items())),
             "sessions": len(run.ledger.sessions),
             **dict(sorted(run.ledger.counts.items())),
+            "heartbeats_stored": sum(run.ledger.own.values()),
             "lost": len(run.ledger.violations),
             "violations": run.ledger.violations,
         }
