@@ -3,6 +3,7 @@
 import { DEFAULT_ALGORITHM } from "./algorithms.js";
 import { Channel, Reply } from "./channel.js";
 import type { None } from "./channel.js";
+import { verifyWithCheckpoints } from "./checkpoint-verify.js";
 import { CraError } from "./errors.js";
 import { checkedSessionId } from "./formats.js";
 import { Hashers } from "./hashing.js";
@@ -13,7 +14,6 @@ import type { PageNotes, SourceMethods, SourceNotes, StoredChunk, TraceMethods, 
 import { Recovery } from "./recovery.js";
 import { Keeper } from "./retention.js";
 import type { TraceStore } from "./store.js";
-import { verifyTrace } from "./verify.js";
 import { TraceWriter } from "./writer.js";
 import type { BatchSource, WriterClock } from "./writer.js";
 
@@ -220,7 +220,7 @@ export class TraceHost {
 
   async #verify(sessionId: string): Promise<VerifyResult> {
     await this.#known(sessionId);
-    return await verifyTrace(this.#chunks(sessionId));
+    return await verifyWithCheckpoints(this.#chunks(sessionId), { lines: [] });
   }
 
   async *#chunks(sessionId: string): AsyncGenerator<Uint8Array> {
