@@ -309,14 +309,25 @@ export interface TraceStatistics {
   readonly recovered: readonly RecoveredSession[];
   /** By retention or for want of room. */
   readonly sessions_removed: number;
+  readonly checkpoints: CheckpointStatistics;
   /** How often a trace worker that died was replaced. */
   readonly restarts: number;
   /** What the browser answered when asked to keep this origin's data: null where nobody was asked, or it has not said. */
   readonly persisted: boolean | null;
 }
 
+/** What was signed in this worker's life. */
+export interface CheckpointStatistics {
+  /** `waiting` until the key was first needed; `unavailable`: no Ed25519 here, traces are only chained. */
+  readonly state: "waiting" | "ready" | "unavailable";
+  readonly signed: number;
+  /** Checkpoints that could not be signed or stored; the next one covers their events. */
+  readonly failed: number;
+  readonly last_error: { readonly code: string; readonly message: string } | null;
+}
+
 /** The part of the statistics that the trace worker itself knows. */
-export type WriterStatistics = Omit<TraceStatistics, "recovery" | "recovered" | "sessions_removed" | "restarts" | "persisted">;
+export type WriterStatistics = Omit<TraceStatistics, "checkpoints" | "recovery" | "recovered" | "sessions_removed" | "restarts" | "persisted">;
 export type WorkerStatistics = Omit<TraceStatistics, "restarts" | "persisted">;
 
 /** The resolver's own figures; more fields may be present. `atlases` are the ids of the loaded ones. */

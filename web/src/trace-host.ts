@@ -3,6 +3,7 @@
 import { DEFAULT_ALGORITHM } from "./algorithms.js";
 import { Channel, Reply } from "./channel.js";
 import type { None } from "./channel.js";
+import { CheckpointSigner } from "./checkpoint-signer.js";
 import { verifyWithCheckpoints } from "./checkpoint-verify.js";
 import { CraError } from "./errors.js";
 import { checkedSessionId } from "./formats.js";
@@ -11,6 +12,7 @@ import { randomBytes } from "./ids.js";
 import type { VerifyResult, WorkerStatistics } from "./model.js";
 import { openStore } from "./open-store.js";
 import type { PageNotes, SourceMethods, SourceNotes, StoredChunk, TraceMethods, TraceNotes } from "./protocol.js";
+import { askWitness } from "./witness-ask.js";
 import { Recovery } from "./recovery.js";
 import { Keeper } from "./retention.js";
 import type { TraceStore } from "./store.js";
@@ -43,6 +45,7 @@ interface Opened {
   readonly writer: TraceWriter;
   readonly recovery: Recovery;
   readonly keeper: Keeper;
+  readonly signer: CheckpointSigner;
 }
 
 export class TraceHost {
@@ -92,7 +95,9 @@ export class TraceHost {
           return null;
         },
         read: ({ session_id, position }) => this.#read(session_id, position),
-        verify: ({ session_id }) => this.#verify(session_id),
+        verify: (params) => this.#verify(params),
+        checkpoints: ({ session_id }) => this.#checkpoints(session_id),
+        public_key: () => this.#use().signer.publicKey(),
         sessions: () => this.#use().store.sessions(),
         sealed: () => this.#use().store.sealed(),
         pin: ({ session_id, pinned }) => this.#pin(session_id, pinned),
@@ -108,7 +113,7 @@ export class TraceHost {
           void this.#opened?.writer.settle().catch(() => undefined);
         },
         sleep: () => {
-          this.#asleep ??= this.#opened?.writer.pause() ?? null;
+          this.#asleep ??= this.#opened === null ? null : this.#sleep(this.#opened);
         },
         awake: () => {
           void this.#wake();
@@ -117,7 +122,7 @@ export class TraceHost {
     });
   }
 
-  async #open({ storage, database_name: name, owner, retention }: TraceMethods["open"]["params"]): Promise<null> {
+  async #open({ storage, database_name: name, owner, retention, checkpoint_every }: TraceMethods["open"]["params"]): Promise<null> {
     const onBlocked = (): void => {
       const message = `another tab holds an older version of the database \`${name}\`: close it`;
       this.#tell(new CraError("store_blocked", message));
@@ -127,6 +132,14 @@ export class TraceHost {
     const hashers = new Hashers();
     // Where WebAssembly is refused, it is told now and not with the first batch.
     await hashers.load(DEFAULT_ALGORITHM);
+    const signer = new CheckpointSigner({
+      store,
+      every: checkpoint_every,
+      nowMs: () => Date.now(),
+      onProblem: (problem) => {
+        this.#tell(problem);
+      },
+    });
     const writer = new TraceWriter({
       source: batchSource(this.#source),
       store,
@@ -134,18 +147,30 @@ export class TraceHost {
       clock: workerClock,
       atRisk: () => this.#atRisk,
       makeRoom: () => keeper.makeRoom(),
+      onStored: (write) => {
+        signer.stored(write);
+      },
       onEnded: () => {
-        this.#tidy(keeper);
+        // What retention removes has been signed before.
+        void signer.idle().then(() => {
+          this.#tidy(keeper);
+        });
       },
       onProblem: ({ code, message }, notice) => {
         this.#page.note("problem", { code, message, notice });
       },
     });
     const context = { store, hashers, randomBytes, nowMs: () => Date.now() };
-    const recovery = new Recovery(context, (problem) => {
-      this.#tell(problem);
-    });
-    this.#opened = { store, writer, recovery, keeper };
+    const recovery = new Recovery(
+      context,
+      (problem) => {
+        this.#tell(problem);
+      },
+      (head) => {
+        signer.sign(head);
+      },
+    );
+    this.#opened = { store, writer, recovery, keeper, signer };
     // Python may take long to boot: nothing is asked of it before.
     if (this.#sourceReady) void this.#start();
     return null;
@@ -158,7 +183,7 @@ export class TraceHost {
   async #start(): Promise<void> {
     const opened = this.#opened;
     if (opened === null) return;
-    const { store, writer, recovery, keeper } = opened;
+    const { store, writer, recovery, keeper, signer } = opened;
     try {
       const running = await this.#source.call("running", null, SOURCE_DEADLINE_MS);
       this.#atRisk = running.lost_at_most;
@@ -167,6 +192,7 @@ export class TraceHost {
       await writer.settle();
       await recovery.endOrphans(new Set(running.session_ids));
       this.#recovered = true;
+      await signer.idle();
       this.#tidy(keeper);
     } catch (cause) {
       // What the store refused was told by the writer.
@@ -192,6 +218,13 @@ export class TraceHost {
     });
   }
 
+  /** Nothing may open the database again behind the pause. */
+  async #sleep({ writer, signer }: Opened): Promise<readonly string[]> {
+    await writer.settle().catch(() => undefined);
+    await signer.idle();
+    return await writer.pause();
+  }
+
   async #wake(): Promise<void> {
     const asleep = this.#asleep;
     this.#asleep = null;
@@ -199,10 +232,11 @@ export class TraceHost {
   }
 
   #statistics(): WorkerStatistics {
-    const { writer, recovery, keeper } = this.#use();
+    const { writer, recovery, keeper, signer } = this.#use();
     return {
       ...writer.statistics(),
       sessions_removed: keeper.removed,
+      checkpoints: signer.statistics(),
       recovery: this.#recovered ? "done" : "waiting",
       recovered: recovery.recovered,
     };
@@ -218,9 +252,19 @@ export class TraceHost {
     return new Reply(chunk, [chunk.bytes.buffer]);
   }
 
-  async #verify(sessionId: string): Promise<VerifyResult> {
+  async #verify({ session_id: sessionId, public_keys: publicKeys, witness }: TraceMethods["verify"]["params"]): Promise<VerifyResult> {
     await this.#known(sessionId);
-    return await verifyWithCheckpoints(this.#chunks(sessionId), { lines: [] });
+    const witnessed = witness === null ? null : await askWitness(witness, sessionId);
+    // Before the events: what is signed meanwhile would be of events that are not read yet.
+    const lines = await this.#use().signer.lines(sessionId);
+    return await verifyWithCheckpoints(this.#chunks(sessionId), { lines, publicKeys, witnessed });
+  }
+
+  /** A removed session has those that it left. */
+  async #checkpoints(sessionId: string): Promise<readonly string[]> {
+    const lines = await this.#use().signer.lines(checkedSessionId(sessionId));
+    if (lines.length === 0) await this.#known(sessionId);
+    return lines;
   }
 
   async *#chunks(sessionId: string): AsyncGenerator<Uint8Array> {
@@ -255,6 +299,7 @@ export class TraceHost {
     this.#source.close();
     await this.#opened?.writer.close();
     await this.#opened?.writer.release(settled);
+    await this.#opened?.signer.idle();
     await this.#opened?.store.close();
     return null;
   }
