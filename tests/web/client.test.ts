@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -614,4 +616,49 @@ test("what retention removes leaves the checkpoint of its end", async () => {
     const { size, head } = parseNote(parseEntry(line).note);
     assert.deepEqual([size, head, more.length], [sealed?.events, sealed?.head_hash, 0]);
   });
+});
+
+test("a witness that is no address is refused", async () => {
+  for (const url of ["", "nowhere", "file:///tmp", "javascript:0"]) {
+    await assert.rejects(createCra({ baseUrl: SITE, storage: "memory", witness: { url } }), withCode("invalid_witness"));
+  }
+});
+
+test("a witness gets each checkpoint, and what it knows raises the strength of a verification", async () => {
+  const entries: string[] = [];
+  const server = createServer((request, response) => {
+    let body = "";
+    request.on("data", (data: Buffer) => (body += data.toString()));
+    request.on("end", () => {
+      if (request.method === "GET") {
+        response.end(entries.map((entry) => `${entry}\n`).join(""));
+        return;
+      }
+      const { session_id, size, head } = parseNote(parseEntry(body).note);
+      entries.push(JSON.stringify({ session_id, size, head }));
+      response.end(entries.at(-1));
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  try {
+    await withCra({ witness: { url }, storage: "memory" }, async (cra) => {
+      assert.equal((await cra.statistics()).traces.witness?.sent, 0);
+      const sessionId = await cra.createSession({ agentId: "a", goal: "g" });
+      await cra.flush();
+      assert.deepEqual((await cra.verify(sessionId, { witness: url })).warnings, ["truncated", "unwitnessed"]);
+      await cra.endSession(sessionId);
+      await cra.flush();
+      while ((await cra.statistics()).traces.witness?.sent !== 1) await cra.flush();
+      const { strength, covered } = await cra.verify(sessionId, { witness: new URL(url) });
+      assert.deepEqual([strength, covered, entries.length], ["witnessed", 2, 1]);
+      entries[0] = entries[0]?.replace(/"head":"../, '"head":"zz') ?? "";
+      await assert.rejects(cra.verify(sessionId, { witness: url }), withCode("witness_failed"));
+      entries[0] = JSON.stringify({ session_id: sessionId, size: 2, head: "ab".repeat(32) });
+      assert.equal((await cra.verify(sessionId, { witness: url })).error, "checkpoint_mismatch");
+    });
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
 });

@@ -210,6 +210,23 @@ for (const [kind, { open }] of Object.entries(kinds)) {
       assert.deepEqual(await store.checkpoints(SESSION_B), kept.slice(2));
     });
 
+    test("tells the newest checkpoint of each session that no witness knows", async () => {
+      const store = await open();
+      const keys = await store.signingKeys();
+      const key = await publicKeyOf(keys);
+      for (const [session_id, size] of [[SESSION_A, 1], [SESSION_A, 20], [SESSION_B, 3]] as const) {
+        const facts = { session_id, size, head: GENESIS_HASH, algorithm: "sha256", time: "2026-01-02T03:04:05.006Z" };
+        await store.keepCheckpoint({ session_id, size, key: vkeyText(key), note: await signCheckpoint(keys, key, facts) });
+      }
+      const sizes = async (): Promise<number[]> => (await store.unwitnessed()).map(({ size }) => size);
+      assert.deepEqual(await sizes(), [20, 3]);
+      await store.keepWitnessed(SESSION_A, 1);
+      await store.keepWitnessed(SESSION_B, 3);
+      assert.deepEqual(await sizes(), [20]);
+      await store.keepWitnessed(SESSION_A, 20);
+      assert.deepEqual(await sizes(), []);
+    });
+
     test("has one key, which cannot be exported", async () => {
       const store = await open();
       const [first, second] = await Promise.all([store.signingKeys(), store.signingKeys()]);

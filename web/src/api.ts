@@ -55,6 +55,8 @@ export interface TraceOptions {
   readonly retention?: Retention;
   /** Events of a session between two signed checkpoints, 1 to 1,000,000,000; default 10,000. Its end is always signed. */
   readonly checkpointEvery?: number;
+  /** Where each new checkpoint is sent: the address of a `cra-wasm witness`. The page's policy must let it connect there. */
+  readonly witness?: { readonly url: string | URL };
   /** Ask the browser not to delete this origin's data when its disk is full; default true. Some ask the user then. */
   readonly askToPersist?: boolean;
   /** Called for each trace problem as it is found; flush() rejects for the same reason. */

@@ -27,6 +27,8 @@ export interface SignerOptions {
   /** Events of a session between two checkpoints. */
   readonly every: number;
   readonly nowMs: () => number;
+  /** A checkpoint was signed and stored. Must return at once. */
+  readonly onSigned?: (checkpoint: StoredCheckpoint) => void;
   readonly onProblem: (problem: CraError) => void;
 }
 
@@ -116,8 +118,10 @@ export class CheckpointSigner {
       const { keys, key } = await this.#prepare();
       const time = new Date(this.#options.nowMs()).toISOString();
       const note = await signCheckpoint(keys, key, { session_id, size, head, algorithm, time });
-      await this.#options.store.keepCheckpoint({ session_id, size, key: vkeyText(key), note });
+      const checkpoint = { session_id, size, key: vkeyText(key), note };
+      await this.#options.store.keepCheckpoint(checkpoint);
       this.#signed += 1;
+      this.#options.onSigned?.(checkpoint);
     } catch (cause) {
       this.#refused(CraError.from(cause, "store_failed"));
     }

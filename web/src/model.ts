@@ -310,6 +310,8 @@ export interface TraceStatistics {
   /** By retention or for want of room. */
   readonly sessions_removed: number;
   readonly checkpoints: CheckpointStatistics;
+  /** Null where no witness is told. */
+  readonly witness: WitnessStatistics | null;
   /** How often a trace worker that died was replaced. */
   readonly restarts: number;
   /** What the browser answered when asked to keep this origin's data: null where nobody was asked, or it has not said. */
@@ -326,8 +328,20 @@ export interface CheckpointStatistics {
   readonly last_error: { readonly code: string; readonly message: string } | null;
 }
 
+/** What a witness was told in this worker's life. */
+export interface WitnessStatistics {
+  readonly sent: number;
+  /** Checkpoints that are not sent yet, the newest of each session. */
+  readonly pending: number;
+  /** What it did not take because it knows more of the session already. */
+  readonly superseded: number;
+  /** Tries that failed, and checkpoints that it refused. */
+  readonly failed: number;
+  readonly last_error: { readonly code: string; readonly message: string } | null;
+}
+
 /** The part of the statistics that the trace worker itself knows. */
-export type WriterStatistics = Omit<TraceStatistics, "checkpoints" | "recovery" | "recovered" | "sessions_removed" | "restarts" | "persisted">;
+export type WriterStatistics = Omit<TraceStatistics, "checkpoints" | "witness" | "recovery" | "recovered" | "sessions_removed" | "restarts" | "persisted">;
 export type WorkerStatistics = Omit<TraceStatistics, "restarts" | "persisted">;
 
 /** The resolver's own figures; more fields may be present. `atlases` are the ids of the loaded ones. */

@@ -162,6 +162,8 @@ export interface TraceMethods {
       readonly owner: string;
       readonly retention: Retention | null;
       readonly checkpoint_every: number;
+      /** Address of the witness that is told of checkpoints, or null. */
+      readonly witness: string | null;
     };
     result: null;
   };

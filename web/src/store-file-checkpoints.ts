@@ -6,10 +6,12 @@ import { splitLines } from "./bytes.js";
 import { entryLine, parseEntry, parseNote } from "./checkpoint.js";
 import { generateKeys, importKeys } from "./checkpoint-keys.js";
 import { CraError } from "./errors.js";
+import { UUID } from "./formats.js";
 import { randomBytes, uuid7 } from "./ids.js";
 import type { StoredCheckpoint } from "./store.js";
 
 const LF = 10;
+const SUFFIX = ".checkpoints.jsonl";
 const KEY_FILE = "checkpoint.key.pem";
 /** Group and others may do nothing with the key's file. */
 const OTHERS = 0o077;
@@ -50,6 +52,25 @@ export class FileCheckpoints {
     const newest = splitLines(await this.#bytes(path)).at(-1);
     if (newest === undefined) return;
     await this.#write(`${path}.part`, `${newest}\n`);
+    await this.#fs.rename(`${path}.part`, path);
+  }
+
+  async unwitnessed(): Promise<readonly StoredCheckpoint[]> {
+    const found: StoredCheckpoint[] = [];
+    for (const name of (await this.#fs.readdir(this.#folder)).sort()) {
+      const sessionId = name.slice(0, -SUFFIX.length);
+      if (!name.endsWith(SUFFIX) || !UUID.test(sessionId)) continue;
+      const newest = (await this.of(sessionId)).at(-1);
+      const told = Number(new TextDecoder().decode(await this.#bytes(this.#witnessedPath(sessionId))));
+      if (newest !== undefined && !(told >= newest.size)) found.push(newest);
+    }
+    return found;
+  }
+
+  async keepWitnessed(sessionId: string, size: number): Promise<void> {
+    const path = this.#witnessedPath(sessionId);
+    await this.#fs.mkdir(`${this.#folder}/witnessed`, { recursive: true });
+    await this.#write(`${path}.part`, String(size));
     await this.#fs.rename(`${path}.part`, path);
   }
 
@@ -118,7 +139,11 @@ export class FileCheckpoints {
   }
 
   #path(sessionId: string): string {
-    return `${this.#folder}/${sessionId}.checkpoints.jsonl`;
+    return `${this.#folder}/${sessionId}${SUFFIX}`;
+  }
+
+  #witnessedPath(sessionId: string): string {
+    return `${this.#folder}/witnessed/${sessionId}`;
   }
 
   async #bytes(path: string): Promise<Uint8Array> {

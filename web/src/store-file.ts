@@ -190,6 +190,14 @@ export class FileStore implements TraceStore {
     return this.#run(() => this.#checkpoints.of(checkedSessionId(sessionId)));
   }
 
+  unwitnessed(): Promise<readonly StoredCheckpoint[]> {
+    return this.#run(() => this.#checkpoints.unwitnessed());
+  }
+
+  keepWitnessed(sessionId: string, size: number): Promise<void> {
+    return this.#run(() => this.#checkpoints.keepWitnessed(checkedSessionId(sessionId), size));
+  }
+
   signingKeys(): Promise<CryptoKeyPair> {
     return this.#run(() => this.#checkpoints.signingKeys());
   }

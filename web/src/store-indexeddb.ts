@@ -34,9 +34,10 @@ interface TraceSchema extends DBSchema {
   sealed: { key: string; value: SealedSession };
   checkpoints: { key: [session_id: string, size: number]; value: StoredCheckpoint };
   keys: { key: string; value: CryptoKeyPair };
+  witnessed: { key: string; value: number };
 }
 
-/** 2 brought `sealed`, 3 `checkpoints` and `keys`. */
+/** 2 brought `sealed`, 3 `checkpoints`, `keys` and `witnessed`. */
 const VERSION = 3;
 
 /** The name of the one key that signs checkpoints. */
@@ -214,6 +215,28 @@ export class IndexedDbStore implements TraceStore {
     return this.#run((database) => database.getAll("checkpoints", keysFrom(sessionId, 0)));
   }
 
+  unwitnessed(): Promise<readonly StoredCheckpoint[]> {
+    return this.#run(async (database) => {
+      const transaction = database.transaction(["checkpoints", "witnessed"]);
+      const [checkpoints, witnessed] = [transaction.objectStore("checkpoints"), transaction.objectStore("witnessed")];
+      // Keys only, in order: the last of a session is its newest.
+      const sizes = new Map(await checkpoints.getAllKeys());
+      const found: StoredCheckpoint[] = [];
+      for (const [sessionId, size] of sizes) {
+        if (((await witnessed.get(sessionId)) ?? 0) >= size) continue;
+        const checkpoint = await checkpoints.get([sessionId, size]);
+        if (checkpoint !== undefined) found.push(checkpoint);
+      }
+      return found;
+    });
+  }
+
+  keepWitnessed(sessionId: string, size: number): Promise<void> {
+    return this.#run(async (database) => {
+      await database.put("witnessed", size, sessionId);
+    });
+  }
+
   /** Not extractable: the browser keeps it, no script ever sees its bytes. Of two tabs that make one, both take the first. */
   signingKeys(): Promise<CryptoKeyPair> {
     return this.#run(async (database) => {
@@ -267,6 +290,7 @@ export class IndexedDbStore implements TraceStore {
         if (oldVersion < 3) {
           database.createObjectStore("checkpoints", { keyPath: ["session_id", "size"] });
           database.createObjectStore("keys");
+          database.createObjectStore("witnessed");
         }
         if (oldVersion >= 1) return;
         database.createObjectStore("segments", { keyPath: ["session_id", "first_sequence"] });

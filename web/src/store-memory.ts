@@ -19,6 +19,7 @@ export class MemoryStore implements TraceStore {
   readonly #updated = new Map<string, number>();
   readonly #sealed = new Map<string, SealedSession>();
   readonly #checkpoints = new Map<string, readonly StoredCheckpoint[]>();
+  readonly #witnessed = new Map<string, number>();
   #keys: Promise<CryptoKeyPair> | null = null;
   readonly #quarantine = new Map<string, QuarantineRecord>();
 
@@ -114,6 +115,16 @@ export class MemoryStore implements TraceStore {
 
   checkpoints(sessionId: string): Promise<readonly StoredCheckpoint[]> {
     return Promise.resolve(this.#checkpoints.get(sessionId) ?? []);
+  }
+
+  unwitnessed(): Promise<readonly StoredCheckpoint[]> {
+    const newest = [...this.#checkpoints.values()].flatMap((each) => each.slice(-1));
+    return Promise.resolve(newest.filter(({ session_id, size }) => size > (this.#witnessed.get(session_id) ?? 0)));
+  }
+
+  keepWitnessed(sessionId: string, size: number): Promise<void> {
+    this.#witnessed.set(sessionId, size);
+    return Promise.resolve();
   }
 
   signingKeys(): Promise<CryptoKeyPair> {

@@ -85,6 +85,10 @@ export interface TraceStore {
   keepCheckpoint(checkpoint: StoredCheckpoint): Promise<void>;
   /** A session's checkpoints by size, also of one that was removed. */
   checkpoints(sessionId: string): Promise<readonly StoredCheckpoint[]>;
+  /** The newest checkpoint of each session of which `keepWitnessed` was told of none as large. */
+  unwitnessed(): Promise<readonly StoredCheckpoint[]>;
+  /** A witness knows a session up to this size. */
+  keepWitnessed(sessionId: string, size: number): Promise<void>;
   /** The store's one key, made by the first call. Rejects with `ed25519_unavailable`, or `key_unsafe` (files). */
   signingKeys(): Promise<CryptoKeyPair>;
   /** Let go of what must not be held while the page sleeps; the next call takes it up again. */

@@ -16,6 +16,7 @@ import { askWitness } from "./witness-ask.js";
 import { Recovery } from "./recovery.js";
 import { Keeper } from "./retention.js";
 import type { TraceStore } from "./store.js";
+import { WitnessSender } from "./witness-send.js";
 import { TraceWriter } from "./writer.js";
 import type { BatchSource, WriterClock } from "./writer.js";
 
@@ -46,6 +47,7 @@ interface Opened {
   readonly recovery: Recovery;
   readonly keeper: Keeper;
   readonly signer: CheckpointSigner;
+  readonly sender: WitnessSender | null;
 }
 
 export class TraceHost {
@@ -122,7 +124,7 @@ export class TraceHost {
     });
   }
 
-  async #open({ storage, database_name: name, owner, retention, checkpoint_every }: TraceMethods["open"]["params"]): Promise<null> {
+  async #open({ storage, database_name: name, owner, retention, checkpoint_every, witness }: TraceMethods["open"]["params"]): Promise<null> {
     const onBlocked = (): void => {
       const message = `another tab holds an older version of the database \`${name}\`: close it`;
       this.#tell(new CraError("store_blocked", message));
@@ -132,10 +134,14 @@ export class TraceHost {
     const hashers = new Hashers();
     // Where WebAssembly is refused, it is told now and not with the first batch.
     await hashers.load(DEFAULT_ALGORITHM);
+    const sender = witness === null ? null : this.#sender(witness, store);
     const signer = new CheckpointSigner({
       store,
       every: checkpoint_every,
       nowMs: () => Date.now(),
+      onSigned: (checkpoint) => {
+        sender?.offer(checkpoint);
+      },
       onProblem: (problem) => {
         this.#tell(problem);
       },
@@ -170,10 +176,24 @@ export class TraceHost {
         signer.sign(head);
       },
     );
-    this.#opened = { store, writer, recovery, keeper, signer };
+    this.#opened = { store, writer, recovery, keeper, signer, sender };
+    sender?.start();
     // Python may take long to boot: nothing is asked of it before.
     if (this.#sourceReady) void this.#start();
     return null;
+  }
+
+  #sender(url: string, store: TraceStore): WitnessSender {
+    return new WitnessSender({
+      url,
+      store,
+      fetching: (address, init) => fetch(address, init),
+      after: (delayMs, work) => workerClock.after(delayMs, work),
+      random: () => Math.random(),
+      onProblem: (problem) => {
+        this.#tell(problem);
+      },
+    });
   }
 
   /**
@@ -219,9 +239,10 @@ export class TraceHost {
   }
 
   /** Nothing may open the database again behind the pause. */
-  async #sleep({ writer, signer }: Opened): Promise<readonly string[]> {
+  async #sleep({ writer, signer, sender }: Opened): Promise<readonly string[]> {
     await writer.settle().catch(() => undefined);
     await signer.idle();
+    await sender?.rest();
     return await writer.pause();
   }
 
@@ -229,14 +250,16 @@ export class TraceHost {
     const asleep = this.#asleep;
     this.#asleep = null;
     if (asleep !== null) await this.#opened?.writer.resume(await asleep);
+    this.#opened?.sender?.start();
   }
 
   #statistics(): WorkerStatistics {
-    const { writer, recovery, keeper, signer } = this.#use();
+    const { writer, recovery, keeper, signer, sender } = this.#use();
     return {
       ...writer.statistics(),
       sessions_removed: keeper.removed,
       checkpoints: signer.statistics(),
+      witness: sender?.statistics() ?? null,
       recovery: this.#recovered ? "done" : "waiting",
       recovered: recovery.recovered,
     };
@@ -300,6 +323,7 @@ export class TraceHost {
     await this.#opened?.writer.close();
     await this.#opened?.writer.release(settled);
     await this.#opened?.signer.idle();
+    await this.#opened?.sender?.rest();
     await this.#opened?.store.close();
     return null;
   }

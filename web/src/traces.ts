@@ -54,11 +54,12 @@ export class TraceClient {
   ): Promise<TraceClient> {
     const storage = options.storage ?? defaultStorage;
     const retention = options.retention === undefined ? null : checkedRetention(options.retention);
+    const witness = options.witness === undefined ? null : checkedWitness(options.witness.url);
     const every = checkedEvery(options.checkpointEvery ?? DEFAULT_CHECKPOINT_EVERY);
     const owner = uuid7(Date.now(), randomBytes(10));
     const link = await TraceLink.open({
       url: new URL("lib/trace.worker.js", site),
-      open: { storage, database_name: options.databaseName ?? DEFAULT_DATABASE, owner, retention, checkpoint_every: every },
+      open: { storage, database_name: options.databaseName ?? DEFAULT_DATABASE, owner, retention, checkpoint_every: every, witness },
       openDeadlineMs: deadlines.bootMs,
       connectSource,
       tell: options.onTraceProblem ?? ((): void => undefined),
