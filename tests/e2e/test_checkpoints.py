@@ -32,9 +32,11 @@ READ = """async () => {
   const keys = await all("keys");
   const checkpoints = (await all("checkpoints")).map(({ key, note }) => [key, note.split("\\n")[1]]);
   database.close();
-  const exported = await crypto.subtle.exportKey("pkcs8", keys[0].privateKey).then(() => "", (error) => error.name);
+  const exported = await crypto.subtle.exportKey("pkcs8", keys[0].privateKey)
+    .then(() => "", (error) => error.name);
   const raw = new Uint8Array(await crypto.subtle.exportKey("raw", keys[0].publicKey));
-  return { checkpoints, extractable: keys.map(({ privateKey }) => privateKey.extractable), exported, public_key: [...raw] };
+  const extractable = keys.map(({ privateKey }) => privateKey.extractable);
+  return { checkpoints, extractable, exported, public_key: [...raw] };
 }"""
 
 
