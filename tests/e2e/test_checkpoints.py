@@ -1,4 +1,4 @@
-"""Signed checkpoints in the browser's own database: what is stored, what a script can take, what a reload keeps."""
+"""Signed checkpoints in the browser's own database: what is stored, and what a reload keeps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Signed(TypedDict):
-    """What the database holds: each checkpoint's vkey and the second line of its note, and what the key allows."""
+    """What the database holds: each checkpoint's vkey and its note's size, and what the key allows."""
 
     checkpoints: list[tuple[str, str]]
     extractable: list[bool]
