@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, readFile, rm, symlink } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 
 import type { Cra, CraOptions, TraceProblem } from "../../web/src/api.js";
+import { parseEntry, parseNote } from "../../web/src/checkpoint.js";
 import { createCra } from "../../web/src/client.js";
 import { connectTraces } from "../../web/src/connect.js";
 import { CraError } from "../../web/src/errors.js";
@@ -190,7 +193,7 @@ test("what was emitted is flushed, read back, verified and exported as one chain
       [[0, "session.started"], [1, "carp.resolution.completed"], [2, "session.ended"]],
     );
     const head = events.at(-1)?.event_hash ?? "";
-    assert.deepEqual(await cra.verify(sessionId), { valid: true, events: 3, error: null, error_at: null, message: null, head, algorithm: "sha256", warnings: [], profile: "jcs", protects_boundaries: true });
+    assert.deepEqual(await cra.verify(sessionId), { valid: true, events: 3, error: null, error_at: null, message: null, head, algorithm: "sha256", warnings: [], profile: "jcs", protects_boundaries: true, strength: "signed", checkpoints: 1, covered: 3 });
     assert.deepEqual(await cra.sessions(), [
       { session_id: sessionId, next_sequence: 3, head_hash: head, ended: true, algorithm: "sha256", at_risk: 0 },
     ]);
@@ -539,4 +542,123 @@ test("connectTraces without the wheel rejects", async () => {
     },
   };
   await assert.rejects(connectTraces(pyodide, { baseUrl: SITE, storage: "memory" }), withCode("boot_failed"));
+});
+
+test("checkpointEvery that is no count of events is refused", async () => {
+  for (const checkpointEvery of [0, -1, 1.5, NaN, Infinity, "10" as unknown as number]) {
+    await assert.rejects(createCra({ baseUrl: SITE, storage: "memory", checkpointEvery }), withCode("invalid_checkpoint_every"));
+  }
+});
+
+test("a session's checkpoints are signed by one key of its folder, which survives and can be pinned", async () => {
+  const options: CraOptions = { storage: "file", databaseName: await newFolder("signed"), checkpointEvery: 2 };
+  let vkey = "";
+  let sessionId = "";
+  await withCra(options, async (cra) => {
+    vkey = await cra.publicKey();
+    sessionId = await cra.createSession({ agentId: "a", goal: "g" });
+    await cra.flush();
+    assert.deepEqual(await cra.checkpoints(sessionId), []);
+    assert.deepEqual((await cra.verify(sessionId)).strength, "chain");
+    await assert.rejects(cra.checkpoints(SESSION_B), withCode("session_not_found"));
+    for (let n = 0; n < 2; n += 1) {
+      await cra.resolve({ sessionId, goal: "refund" });
+      await cra.flush();
+    }
+    const { strength, covered } = await cra.verify(sessionId);
+    assert.deepEqual([strength, covered], ["signed", 2]);
+    await cra.endSession(sessionId);
+  });
+  await withCra(options, async (cra) => {
+    assert.equal(await cra.publicKey(), vkey);
+    const lines = (await cra.checkpoints(sessionId)).map((line) => JSON.parse(line) as { readonly key: string });
+    assert.deepEqual(lines.map(({ key }) => key), [vkey, vkey]);
+    assert.deepEqual((await cra.verify(sessionId, { publicKeys: [vkey] })).strength, "signed-pinned");
+    const other = await createCra({ baseUrl: SITE, storage: "memory" });
+    const result = await cra.verify(sessionId, { publicKeys: [await other.publicKey()] });
+    await other.close();
+    assert.deepEqual([result.valid, result.error], [false, "checkpoint_key_unpinned"]);
+    await assert.rejects(cra.verify(sessionId, { publicKeys: ["me"] }), withCode("checkpoint_malformed"));
+    await assert.rejects(cra.verify(sessionId, { witness: "file:///etc" }), withCode("invalid_witness"));
+    await assert.rejects(cra.verify(sessionId, { witness: "http://127.0.0.1:1" }), withCode("witness_failed"));
+  });
+});
+
+test("a key that others may read signs nothing, and no event is lost for that", async () => {
+  const databaseName = await newFolder("open-key");
+  await writeFile(join(databaseName, "checkpoint.key.pem"), "a key", { mode: 0o644 });
+  const problems: string[] = [];
+  const onTraceProblem = ({ code }: TraceProblem): void => void problems.push(code);
+  await withCra({ storage: "file", databaseName, onTraceProblem }, async (cra) => {
+    await assert.rejects(cra.publicKey(), withCode("key_unsafe"));
+    for (let n = 0; n < 2; n += 1) {
+      const sessionId = await cra.createSession({ agentId: "a", goal: "g" });
+      await cra.endSession(sessionId);
+      await cra.flush();
+      const { valid, events, strength } = await cra.verify(sessionId);
+      assert.deepEqual({ valid, events, strength }, { valid: true, events: 2, strength: "chain" });
+    }
+    const { checkpoints } = (await cra.statistics()).traces;
+    assert.deepEqual([checkpoints.signed, checkpoints.failed, checkpoints.last_error?.code], [0, 2, "key_unsafe"]);
+  });
+  assert.deepEqual(problems, ["key_unsafe"]);
+});
+
+test("what retention removes leaves the checkpoint of its end", async () => {
+  await withCra({ retention: { maxSessions: 0 }, checkpointEvery: 1 }, async (cra) => {
+    const sessionId = await cra.createSession({ agentId: "a", goal: "g" });
+    await cra.flush();
+    await cra.endSession(sessionId);
+    await cra.flush();
+    while ((await cra.sealedSessions()).length === 0) await cra.flush();
+    const [line = "", ...more] = await cra.checkpoints(sessionId);
+    const [sealed] = await cra.sealedSessions();
+    const { size, head } = parseNote(parseEntry(line).note);
+    assert.deepEqual([size, head, more.length], [sealed?.events, sealed?.head_hash, 0]);
+  });
+});
+
+test("a witness that is no address is refused", async () => {
+  for (const url of ["", "nowhere", "file:///tmp", "javascript:0"]) {
+    await assert.rejects(createCra({ baseUrl: SITE, storage: "memory", witness: { url } }), withCode("invalid_witness"));
+  }
+});
+
+test("a witness gets each checkpoint, and what it knows raises the strength of a verification", async () => {
+  const entries: string[] = [];
+  const server = createServer((request, response) => {
+    let body = "";
+    request.on("data", (data: Buffer) => (body += data.toString()));
+    request.on("end", () => {
+      if (request.method === "GET") {
+        response.end(entries.map((entry) => `${entry}\n`).join(""));
+        return;
+      }
+      const { session_id, size, head } = parseNote(parseEntry(body).note);
+      entries.push(JSON.stringify({ session_id, size, head }));
+      response.end(entries.at(-1));
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  try {
+    await withCra({ witness: { url }, storage: "memory" }, async (cra) => {
+      assert.equal((await cra.statistics()).traces.witness?.sent, 0);
+      const sessionId = await cra.createSession({ agentId: "a", goal: "g" });
+      await cra.flush();
+      assert.deepEqual((await cra.verify(sessionId, { witness: url })).warnings, ["truncated", "unwitnessed"]);
+      await cra.endSession(sessionId);
+      await cra.flush();
+      while ((await cra.statistics()).traces.witness?.sent !== 1) await cra.flush();
+      const { strength, covered } = await cra.verify(sessionId, { witness: new URL(url) });
+      assert.deepEqual([strength, covered, entries.length], ["witnessed", 2, 1]);
+      entries[0] = entries[0]?.replace(/"head":"../, '"head":"zz') ?? "";
+      await assert.rejects(cra.verify(sessionId, { witness: url }), withCode("witness_failed"));
+      entries[0] = JSON.stringify({ session_id: sessionId, size: 2, head: "ab".repeat(32) });
+      assert.equal((await cra.verify(sessionId, { witness: url })).error, "checkpoint_mismatch");
+    });
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
 });

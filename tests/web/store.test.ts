@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { appendFile, mkdtemp, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { appendFile, chmod, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
@@ -10,13 +10,15 @@ import "fake-indexeddb/auto";
 
 import { splitLines } from "../../web/src/bytes.js";
 import { GENESIS_HASH } from "../../web/src/chain.js";
+import { vkeyText } from "../../web/src/checkpoint.js";
+import { publicKeyOf, signCheckpoint } from "../../web/src/checkpoint-keys.js";
 import { CraError } from "../../web/src/errors.js";
 import type { SessionHead } from "../../web/src/model.js";
 import { openStore } from "../../web/src/open-store.js";
 import { FileStore } from "../../web/src/store-file.js";
 import { IndexedDbStore } from "../../web/src/store-indexeddb.js";
 import { MemoryStore } from "../../web/src/store-memory.js";
-import type { BatchWrite, QuarantineRecord, TraceStore } from "../../web/src/store.js";
+import type { BatchWrite, QuarantineRecord, StoredCheckpoint, TraceStore } from "../../web/src/store.js";
 import { blake3Events, chainLines, jsonl, rawEvent, rawEvents, SESSION_A, SESSION_B, uuid } from "./events.js";
 
 const folders: string[] = [];
@@ -189,6 +191,50 @@ for (const [kind, { open }] of Object.entries(kinds)) {
       assert.equal(await store.remove(SESSION_A, 1), true);
     });
 
+    test("keeps a session's checkpoints by size, and the newest of a removed one", async () => {
+      const store = await open();
+      const lines = await chainLines([rawEvent(0), rawEvent(1, { type: "session.ended" })]);
+      assert.deepEqual(await store.checkpoints(SESSION_A), []);
+      const keys = await store.signingKeys();
+      const key = await publicKeyOf(keys);
+      const kept: StoredCheckpoint[] = [];
+      for (const [session_id, size] of [[SESSION_A, 1], [SESSION_A, 2], [SESSION_B, 1]] as const) {
+        const facts = { session_id, size, head: GENESIS_HASH, algorithm: "sha256", time: "2026-01-02T03:04:05.006Z" };
+        kept.push({ session_id, size, key: vkeyText(key), note: await signCheckpoint(keys, key, facts) });
+      }
+      for (const checkpoint of kept) await store.keepCheckpoint(checkpoint);
+      assert.deepEqual(await store.checkpoints(SESSION_A), kept.slice(0, 2));
+      await store.commit(appending(SESSION_A, lines, 0, 2));
+      assert.equal(await store.remove(SESSION_A, 7), true);
+      assert.deepEqual(await store.checkpoints(SESSION_A), kept.slice(1, 2));
+      assert.deepEqual(await store.checkpoints(SESSION_B), kept.slice(2));
+    });
+
+    test("tells the newest checkpoint of each session that no witness knows", async () => {
+      const store = await open();
+      const keys = await store.signingKeys();
+      const key = await publicKeyOf(keys);
+      for (const [session_id, size] of [[SESSION_A, 1], [SESSION_A, 20], [SESSION_B, 3]] as const) {
+        const facts = { session_id, size, head: GENESIS_HASH, algorithm: "sha256", time: "2026-01-02T03:04:05.006Z" };
+        await store.keepCheckpoint({ session_id, size, key: vkeyText(key), note: await signCheckpoint(keys, key, facts) });
+      }
+      const sizes = async (): Promise<number[]> => (await store.unwitnessed()).map(({ size }) => size);
+      assert.deepEqual(await sizes(), [20, 3]);
+      await store.keepWitnessed(SESSION_A, 1);
+      await store.keepWitnessed(SESSION_B, 3);
+      assert.deepEqual(await sizes(), [20]);
+      await store.keepWitnessed(SESSION_A, 20);
+      assert.deepEqual(await sizes(), []);
+    });
+
+    test("has one key, which cannot be exported", async () => {
+      const store = await open();
+      const [first, second] = await Promise.all([store.signingKeys(), store.signingKeys()]);
+      assert.deepEqual(await publicKeyOf(second), await publicKeyOf(first));
+      assert.equal(first.privateKey.extractable, false);
+      await assert.rejects(crypto.subtle.exportKey("pkcs8", first.privateKey));
+    });
+
     test("keeps a quarantined group once, however often it comes", async () => {
       const store = await open();
       const record: QuarantineRecord = {
@@ -251,6 +297,61 @@ test("a database tells the hash of its sessions after a restart, SHA-256 for tho
   const again = await IndexedDbStore.open(name);
   assert.deepEqual((await again.sessions()).map(({ algorithm }) => algorithm), ["blake3", "sha256"]);
   assert.deepEqual(await again.head(SESSION_B), plain.heads[0]);
+  await again.close();
+});
+
+void describe("the key of a folder", () => {
+  async function keyOf(folder: string): Promise<string> {
+    return vkeyText(await publicKeyOf(await (await FileStore.open(folder)).signingKeys()));
+  }
+
+  for (const mode of [0o644, 0o640, 0o602, 0o777]) {
+    test(`is refused with the mode ${mode.toString(8)}`, async () => {
+      const folder = await newFolder();
+      await keyOf(folder);
+      await chmod(join(folder, "checkpoint.key.pem"), mode);
+      await assert.rejects(keyOf(folder), withCode("key_unsafe"));
+    });
+  }
+
+  test("is refused when it is none", async () => {
+    const folder = await newFolder();
+    for (const text of ["", "a key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"]) {
+      await writeFile(join(folder, "checkpoint.key.pem"), text, { mode: 0o600 });
+      await assert.rejects(keyOf(folder), withCode("store_corrupt"));
+    }
+  });
+
+  test("is made once, for its owner only, and stays; nothing else is left", async () => {
+    const folder = await newFolder();
+    const [first, second] = await Promise.all([keyOf(folder), keyOf(folder)]);
+    assert.equal(second, first);
+    assert.equal(await keyOf(folder), first);
+    assert.equal((await stat(join(folder, "checkpoint.key.pem"))).mode & 0o777, 0o600);
+    assert.deepEqual((await readdir(folder)).filter((name) => name.includes("key")), ["checkpoint.key.pem"]);
+  });
+});
+
+test("a checkpoint that a crash tore is cut, and what was whole stays", async () => {
+  const folder = await newFolder();
+  const store = await FileStore.open(folder);
+  const keys = await store.signingKeys();
+  const key = await publicKeyOf(keys);
+  const facts = { session_id: SESSION_A, head: GENESIS_HASH, algorithm: "sha256", time: "2026-01-02T03:04:05.006Z" };
+  for (const size of [1, 2]) {
+    await store.keepCheckpoint({ session_id: SESSION_A, size, key: vkeyText(key), note: await signCheckpoint(keys, key, { ...facts, size }) });
+    await appendFile(join(folder, `${SESSION_A}.checkpoints.jsonl`), '{"key":"torn');
+    assert.equal((await store.checkpoints(SESSION_A)).length, size);
+  }
+});
+
+test("a database keeps its key over a restart", async () => {
+  const name = randomUUID();
+  const first = await IndexedDbStore.open(name);
+  const made = await publicKeyOf(await first.signingKeys());
+  await first.close();
+  const again = await IndexedDbStore.open(name);
+  assert.deepEqual(await publicKeyOf(await again.signingKeys()), made);
   await again.close();
 });
 
@@ -370,6 +471,8 @@ void describe("the IndexedDB store beside others", () => {
     const store = await IndexedDbStore.open(name);
     assert.deepEqual([await store.sessions(), await readAll(store, SESSION_A, 1000)], [[headOf(SESSION_A, lines)], lines]);
     assert.deepEqual([await store.sealed(), (await store.footprints())[0]?.pinned], [[], false]);
+    assert.deepEqual(await store.checkpoints(SESSION_A), []);
+    assert.equal((await store.signingKeys()).privateKey.extractable, false);
   });
 
   // PROTOCOL 3.16.7

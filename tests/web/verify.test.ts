@@ -6,7 +6,7 @@ import { eventLine, eventPreimage, GENESIS_HASH } from "../../web/src/chain.js";
 import type { RawEvent } from "../../web/src/chain.js";
 import { CraError } from "../../web/src/errors.js";
 import { createHasher } from "../../web/src/hashing.js";
-import type { VerifyError, VerifyResult } from "../../web/src/model.js";
+import type { VerifyError, ChainResult } from "../../web/src/model.js";
 import { verifyTrace } from "../../web/src/verify.js";
 import { blake3Events, chainLines, jsonl, rawEvent, rawEvents, SESSION_B } from "./events.js";
 
@@ -23,7 +23,7 @@ const REFERENCE: RawEvent = {
 };
 const REFERENCE_HASH = "f5b4945b0bb5f9adc249a7062a5bf1bbcf6f095edbd8fb1503bbc2d5a05d19c5";
 
-function verify(lines: readonly string[]): Promise<VerifyResult> {
+function verify(lines: readonly string[]): Promise<ChainResult> {
   return verifyTrace([jsonl(lines)]);
 }
 

@@ -53,6 +53,10 @@ export interface TraceOptions {
   readonly deadlines?: Partial<Deadlines>;
   /** Limits beyond which the oldest finished sessions are removed; absent, none ever is. See `Retention`. */
   readonly retention?: Retention;
+  /** Events of a session between two signed checkpoints, 1 to 1,000,000,000; default 10,000. Its end is always signed. */
+  readonly checkpointEvery?: number;
+  /** Where each new checkpoint is sent: the address of a `cra-wasm witness`. The page's policy must let it connect there. */
+  readonly witness?: { readonly url: string | URL };
   /** Ask the browser not to delete this origin's data when its disk is full; default true. Some ask the user then. */
   readonly askToPersist?: boolean;
   /** Called for each trace problem as it is found; flush() rejects for the same reason. */
@@ -153,6 +157,14 @@ export interface FlushOptions {
   readonly durability?: Durability;
 }
 
+/** What a trace is held against besides its own chain and the checkpoints that are stored with it (PROTOCOL 3.19). */
+export interface VerifyOptions {
+  /** vkeys, of which one must have signed each checkpoint. */
+  readonly publicKeys?: readonly string[];
+  /** Address of a witness that is asked what it knows of the session. */
+  readonly witness?: string | URL;
+}
+
 /** Reads and settles traces; reads see sessions of earlier page loads too. */
 export interface TraceAccess {
   /**
@@ -163,10 +175,15 @@ export interface TraceAccess {
   /** The session's events in order. Rejects with `session_not_found`. */
   traces(sessionId: string): AsyncIterable<TraceEvent>;
   /**
-   * Check every event and link, by the hash that the first event names. Rejects with `session_not_found`, with
-   * `hash_unavailable` where it cannot be checked, or when the store cannot be read.
+   * Check every event and link, by the hash that the first event names, and the session's checkpoints. Rejects with
+   * `session_not_found`, with `hash_unavailable` where it cannot be checked, when the store cannot be read, with
+   * `checkpoint_malformed` where a public key is none, and with `witness_failed` where the witness cannot be asked.
    */
-  verify(sessionId: string): Promise<VerifyResult>;
+  verify(sessionId: string, options?: VerifyOptions): Promise<VerifyResult>;
+  /** The lines of the session's `.checkpoints.jsonl`, without LF. Rejects with `session_not_found`. */
+  checkpoints(sessionId: string): Promise<readonly string[]>;
+  /** The vkey by which this store signs, to be pinned elsewhere. Rejects with `ed25519_unavailable`, `key_unsafe`. */
+  publicKey(): Promise<string>;
   /** The session's `.trace.jsonl`, byte for byte as it is stored. Rejects with `session_not_found`. */
   exportJsonl(sessionId: string): Promise<Uint8Array<ArrayBuffer>>;
   /** The same as a stream of whole lines, in chunks of about 1 MiB: nothing waits in memory. Errors as exportJsonl. */

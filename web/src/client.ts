@@ -15,6 +15,7 @@ import type {
   LoadAtlasOptions,
   ResolveOptions,
   SessionOptions,
+  VerifyOptions,
 } from "./api.js";
 import { parseAnswer } from "./bridge.js";
 import { Channel } from "./channel.js";
@@ -259,8 +260,16 @@ class CraClient implements Cra {
     return this.#parts.traces.traces(sessionId);
   }
 
-  verify(sessionId: string): Promise<VerifyResult> {
-    return this.#parts.traces.verify(sessionId);
+  verify(sessionId: string, options?: VerifyOptions): Promise<VerifyResult> {
+    return this.#parts.traces.verify(sessionId, options);
+  }
+
+  checkpoints(sessionId: string): Promise<readonly string[]> {
+    return this.#parts.traces.checkpoints(sessionId);
+  }
+
+  publicKey(): Promise<string> {
+    return this.#parts.traces.publicKey();
   }
 
   exportJsonl(sessionId: string): Promise<Uint8Array<ArrayBuffer>> {

@@ -51,7 +51,9 @@ export async function connectTraces(pyodide: PyodideLike, options: TraceOptions 
   return {
     flush: (flushOptions) => client.flush(flushOptions),
     traces: (sessionId) => client.traces(sessionId),
-    verify: (sessionId) => client.verify(sessionId),
+    verify: (sessionId, verifyOptions) => client.verify(sessionId, verifyOptions),
+    checkpoints: (sessionId) => client.checkpoints(sessionId),
+    publicKey: () => client.publicKey(),
     exportJsonl: (sessionId) => client.exportJsonl(sessionId),
     exportStream: (sessionId) => client.exportStream(sessionId),
     pin: (sessionId, pinned) => client.pin(sessionId, pinned),

@@ -182,8 +182,8 @@ export interface TraceEvent {
   readonly previous_event_hash: string;
 }
 
-/** The first thing that is wrong with a trace (PROTOCOL 3). */
-export type VerifyError =
+/** The first thing that is wrong with a chain of events (PROTOCOL 3). */
+export type ChainError =
   | "hash_mismatch"
   | "chain_broken"
   | "sequence_gap"
@@ -191,16 +191,27 @@ export type VerifyError =
   | "bad_field"
   | "duplicate_key";
 
+/** What is wrong with a checkpoint, or with the trace beside it (PROTOCOL 3.19). */
+export type CheckpointError =
+  | "checkpoint_malformed"
+  | "checkpoint_signature_invalid"
+  | "checkpoint_key_unpinned"
+  | "checkpoint_other_session"
+  | "checkpoint_mismatch"
+  | "checkpoint_beyond_end";
+
+export type VerifyError = ChainError | CheckpointError;
+
 /**
- * What a verification found; the same JSON as `cra-wasm verify --json`.
+ * What a verification of a chain found.
  * `error_at` is the 0-based line of the first bad event, `events` how many before it are good, `head` the hash of the
  * last of these. `message` says what the term leaves open, mostly nothing. `algorithm` is the chain's hash, null where
  * the first line tells none that is known. `warnings` is empty or ["truncated"]: no session.ended, so later events may be missing.
  */
-export interface VerifyResult {
+export interface ChainResult {
   readonly valid: boolean;
   readonly events: number;
-  readonly error: VerifyError | null;
+  readonly error: ChainError | null;
   readonly error_at: number | null;
   readonly message: string | null;
   readonly head: string | null;
@@ -210,6 +221,23 @@ export interface VerifyResult {
   readonly profile: "jcs";
   /** Whether that recipe's hash keeps two different events apart. */
   readonly protects_boundaries: true;
+}
+
+/** What holds a trace besides its own chain, weakest first (PROTOCOL 3.19). */
+export type Strength = "chain" | "signed" | "signed-pinned" | "witnessed";
+
+/**
+ * What a verification of a chain and of its checkpoints found; the same JSON as `cra-wasm verify --json`. With a
+ * checkpoint's error `error_at` is null. More warnings are `unwitnessed` (the witness knows nothing of the session) and
+ * `checkpoints_unchecked` (this platform has no Ed25519, so signatures could not be checked).
+ */
+export interface VerifyResult extends Omit<ChainResult, "error"> {
+  readonly error: VerifyError | null;
+  readonly strength: Strength;
+  /** How many checkpoints held. */
+  readonly checkpoints: number;
+  /** The largest size that one covers; what comes after it is only chained. 0 without any. */
+  readonly covered: number;
 }
 
 /** Where a stored session's chain stands. */
@@ -281,14 +309,39 @@ export interface TraceStatistics {
   readonly recovered: readonly RecoveredSession[];
   /** By retention or for want of room. */
   readonly sessions_removed: number;
+  readonly checkpoints: CheckpointStatistics;
+  /** Null where no witness is told. */
+  readonly witness: WitnessStatistics | null;
   /** How often a trace worker that died was replaced. */
   readonly restarts: number;
   /** What the browser answered when asked to keep this origin's data: null where nobody was asked, or it has not said. */
   readonly persisted: boolean | null;
 }
 
+/** What was signed in this worker's life. */
+export interface CheckpointStatistics {
+  /** `waiting` until the key was first needed; `unavailable`: no Ed25519 here, traces are only chained. */
+  readonly state: "waiting" | "ready" | "unavailable";
+  readonly signed: number;
+  /** Checkpoints that could not be signed or stored; the next one covers their events. */
+  readonly failed: number;
+  readonly last_error: { readonly code: string; readonly message: string } | null;
+}
+
+/** What a witness was told in this worker's life. */
+export interface WitnessStatistics {
+  readonly sent: number;
+  /** Checkpoints that are not sent yet, the newest of each session. */
+  readonly pending: number;
+  /** What it did not take because it knows more of the session already. */
+  readonly superseded: number;
+  /** Tries that failed, and checkpoints that it refused. */
+  readonly failed: number;
+  readonly last_error: { readonly code: string; readonly message: string } | null;
+}
+
 /** The part of the statistics that the trace worker itself knows. */
-export type WriterStatistics = Omit<TraceStatistics, "recovery" | "recovered" | "sessions_removed" | "restarts" | "persisted">;
+export type WriterStatistics = Omit<TraceStatistics, "checkpoints" | "witness" | "recovery" | "recovered" | "sessions_removed" | "restarts" | "persisted">;
 export type WorkerStatistics = Omit<TraceStatistics, "restarts" | "persisted">;
 
 /** The resolver's own figures; more fields may be present. `atlases` are the ids of the loaded ones. */

@@ -161,6 +161,9 @@ export interface TraceMethods {
       readonly database_name: string;
       readonly owner: string;
       readonly retention: Retention | null;
+      readonly checkpoint_every: number;
+      /** Address of the witness that is told of checkpoints, or null. */
+      readonly witness: string | null;
     };
     result: null;
   };
@@ -169,7 +172,14 @@ export interface TraceMethods {
   settle: { params: null; result: null };
   /** `position` is 0 at the start, then the last chunk's `next`. */
   read: { params: { readonly session_id: string; readonly position: number }; result: StoredChunk };
-  verify: { params: { readonly session_id: string }; result: VerifyResult };
+  /** `witness` is the address of one that is asked, or null. */
+  verify: {
+    params: { readonly session_id: string; readonly public_keys: readonly string[]; readonly witness: string | null };
+    result: VerifyResult;
+  };
+  /** Lines of a `.checkpoints.jsonl`, without LF. */
+  checkpoints: { params: { readonly session_id: string }; result: readonly string[] };
+  public_key: { params: null; result: string };
   sessions: { params: null; result: readonly SessionHead[] };
   sealed: { params: null; result: readonly SealedSession[] };
   pin: { params: { readonly session_id: string; readonly pinned: boolean }; result: null };

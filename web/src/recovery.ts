@@ -28,10 +28,17 @@ const RECOVERED_KEPT = 100;
 export class Recovery {
   readonly #context: RecoveryContext;
   readonly #onProblem: (problem: CraError) => void;
+  readonly #onEnded: (head: SessionHead) => void;
   readonly #recovered: RecoveredSession[] = [];
 
-  constructor(context: RecoveryContext, onProblem: (problem: CraError) => void) {
+  /** `onEnded` is told where each session that was ended here stands. */
+  constructor(
+    context: RecoveryContext,
+    onProblem: (problem: CraError) => void,
+    onEnded: (head: SessionHead) => void = (): void => undefined,
+  ) {
     this.#context = context;
+    this.#onEnded = onEnded;
     this.#onProblem = onProblem;
   }
 
@@ -67,13 +74,19 @@ export class Recovery {
       if (head === null || head.ended) return;
       const known = atRisk === undefined ? head : { ...head, at_risk: atRisk };
       const recovered = await endInterrupted(this.#context, known, cause);
-      if (recovered !== null) this.#recovered.push(recovered);
+      if (recovered !== null) await this.#ended(recovered);
       this.#recovered.splice(0, this.#recovered.length - RECOVERED_KEPT);
     } catch (problem) {
       this.#onProblem(CraError.from(problem, "store_failed"));
     } finally {
       await store.locks.release([sessionId], false);
     }
+  }
+
+  async #ended(recovered: RecoveredSession): Promise<void> {
+    this.#recovered.push(recovered);
+    const head = await this.#context.store.head(recovered.session_id);
+    if (head !== null) this.#onEnded(head);
   }
 }
 

@@ -16,9 +16,10 @@ import type { SealedSession, SessionHead } from "./model.js";
 import type { StoredChunk } from "./protocol.js";
 import type { Footprint } from "./retention.js";
 import { FileSessionLocks } from "./session-locks-file.js";
+import { FileCheckpoints } from "./store-file-checkpoints.js";
 import { FileSeals } from "./store-file-seals.js";
 import { sameHead, sealedOf } from "./store.js";
-import type { BatchWrite, QuarantineRecord, Segment, TraceStore } from "./store.js";
+import type { BatchWrite, QuarantineRecord, Segment, StoredCheckpoint, TraceStore } from "./store.js";
 
 const SUFFIX = ".trace.jsonl";
 const LF = 10;
@@ -39,6 +40,7 @@ export class FileStore implements TraceStore {
   readonly #fs: typeof Fs;
   readonly #folder: string;
   readonly #seals: FileSeals;
+  readonly #checkpoints: FileCheckpoints;
   /** One commit at a time: compare and swap are several steps here. */
   #turn: Promise<unknown> = Promise.resolve();
   readonly #known = new Map<string, KnownFile>();
@@ -48,6 +50,7 @@ export class FileStore implements TraceStore {
     this.#fs = fs;
     this.#folder = folder;
     this.#seals = new FileSeals(fs, folder);
+    this.#checkpoints = new FileCheckpoints(fs, folder);
     this.locks = locks;
   }
 
@@ -164,6 +167,7 @@ export class FileStore implements TraceStore {
       if (head?.ended !== true || (await this.#seals.pinned()).has(sessionId)) return false;
       await this.#seals.seal(sealedOf(head, nowMs));
       this.#known.delete(sessionId);
+      await this.#checkpoints.keepNewest(sessionId);
       await this.#fs.rm(this.#path(sessionId));
       await this.#syncFolder(this.#folder);
       return true;
@@ -172,6 +176,30 @@ export class FileStore implements TraceStore {
 
   sealed(): Promise<readonly SealedSession[]> {
     return this.#run(() => this.#seals.all());
+  }
+
+  keepCheckpoint(checkpoint: StoredCheckpoint): Promise<void> {
+    return this.#run(async () => {
+      checkedSessionId(checkpoint.session_id);
+      await this.#checkpoints.keep(checkpoint);
+      await this.#syncFolder(this.#folder);
+    });
+  }
+
+  checkpoints(sessionId: string): Promise<readonly StoredCheckpoint[]> {
+    return this.#run(() => this.#checkpoints.of(checkedSessionId(sessionId)));
+  }
+
+  unwitnessed(): Promise<readonly StoredCheckpoint[]> {
+    return this.#run(() => this.#checkpoints.unwitnessed());
+  }
+
+  keepWitnessed(sessionId: string, size: number): Promise<void> {
+    return this.#run(() => this.#checkpoints.keepWitnessed(checkedSessionId(sessionId), size));
+  }
+
+  signingKeys(): Promise<CryptoKeyPair> {
+    return this.#run(() => this.#checkpoints.signingKeys());
   }
 
   pause(): void {

@@ -9,6 +9,7 @@ import type { DBSchema, IDBPDatabase } from "idb";
 
 import { DEFAULT_ALGORITHM } from "./algorithms.js";
 import { joinBytes, splitLines } from "./bytes.js";
+import { generateKeys } from "./checkpoint-keys.js";
 import { CraError } from "./errors.js";
 import type { SealedSession, SessionHead } from "./model.js";
 import type { StoredChunk } from "./protocol.js";
@@ -16,7 +17,7 @@ import { NoLocks, WebSessionLocks } from "./session-locks.js";
 import type { SessionLocks } from "./session-locks.js";
 import type { Footprint } from "./retention.js";
 import { sameHead, sealedOf } from "./store.js";
-import type { BatchWrite, QuarantineRecord, Segment, TraceStore } from "./store.js";
+import type { BatchWrite, QuarantineRecord, Segment, StoredCheckpoint, TraceStore } from "./store.js";
 
 /** Heads that were stored before there was a choice of hashes, recovery or retention, lack their members. */
 type StoredHead = Omit<SessionHead, "algorithm" | "at_risk"> &
@@ -31,10 +32,16 @@ interface TraceSchema extends DBSchema {
   heads: { key: string; value: StoredHead };
   quarantine: { key: [session_id: string, first_sequence: number, event_id: string]; value: QuarantineRecord };
   sealed: { key: string; value: SealedSession };
+  checkpoints: { key: [session_id: string, size: number]; value: StoredCheckpoint };
+  keys: { key: string; value: CryptoKeyPair };
+  witnessed: { key: string; value: number };
 }
 
-/** 2 brought `sealed`. */
-const VERSION = 2;
+/** 2 brought `sealed`, 3 `checkpoints`, `keys` and `witnessed`. */
+const VERSION = 3;
+
+/** The name of the one key that signs checkpoints. */
+const SIGNING_KEY = "checkpoint";
 const STORES = ["segments", "heads", "quarantine"] as const;
 
 /** Segments that one request of a read fetches at most. */
@@ -127,7 +134,7 @@ export class IndexedDbStore implements TraceStore {
       let size = 0;
       let next = position;
       for (let wanted = 1; wanted > 0; wanted = segmentsToFetch(taken.length, size, maxBytes)) {
-        const segments = await store.getAll(segmentsFrom(sessionId, next), wanted);
+        const segments = await store.getAll(keysFrom(sessionId, next), wanted);
         for (const segment of segments) {
           if (size > 0 && size + segment.bytes.length > maxBytes) return { bytes: joinBytes(taken), next };
           taken.push(segment.bytes);
@@ -177,12 +184,15 @@ export class IndexedDbStore implements TraceStore {
 
   remove(sessionId: string, nowMs: number): Promise<boolean> {
     return this.#run(async (database) => {
-      const transaction = database.transaction(["segments", "heads", "sealed"], "readwrite", { durability: "strict" });
+      const transaction = database.transaction(["segments", "heads", "sealed", "checkpoints"], "readwrite", { durability: "strict" });
       const heads = transaction.objectStore("heads");
       const head = await heads.get(sessionId);
       const removable = head !== undefined && head.ended && head.pinned !== true;
+      const checkpoints = transaction.objectStore("checkpoints");
+      const older = removable ? (await checkpoints.getAllKeys(keysFrom(sessionId, 0))).slice(0, -1) : [];
+      for (const key of older) void checkpoints.delete(key).catch(ignoredHere);
       if (removable) {
-        void transaction.objectStore("segments").delete(segmentsFrom(sessionId, 0)).catch(ignoredHere);
+        void transaction.objectStore("segments").delete(keysFrom(sessionId, 0)).catch(ignoredHere);
         void transaction.objectStore("sealed").put(sealedOf(wholeHead(head), nowMs)).catch(ignoredHere);
         void heads.delete(sessionId).catch(ignoredHere);
       }
@@ -193,6 +203,53 @@ export class IndexedDbStore implements TraceStore {
 
   sealed(): Promise<readonly SealedSession[]> {
     return this.#run((database) => database.getAll("sealed"));
+  }
+
+  keepCheckpoint(checkpoint: StoredCheckpoint): Promise<void> {
+    return this.#run(async (database) => {
+      await database.put("checkpoints", checkpoint);
+    });
+  }
+
+  checkpoints(sessionId: string): Promise<readonly StoredCheckpoint[]> {
+    return this.#run((database) => database.getAll("checkpoints", keysFrom(sessionId, 0)));
+  }
+
+  unwitnessed(): Promise<readonly StoredCheckpoint[]> {
+    return this.#run(async (database) => {
+      const transaction = database.transaction(["checkpoints", "witnessed"]);
+      const [checkpoints, witnessed] = [transaction.objectStore("checkpoints"), transaction.objectStore("witnessed")];
+      // Keys only, in order: the last of a session is its newest.
+      const sizes = new Map(await checkpoints.getAllKeys());
+      const found: StoredCheckpoint[] = [];
+      for (const [sessionId, size] of sizes) {
+        if (((await witnessed.get(sessionId)) ?? 0) >= size) continue;
+        const checkpoint = await checkpoints.get([sessionId, size]);
+        if (checkpoint !== undefined) found.push(checkpoint);
+      }
+      return found;
+    });
+  }
+
+  keepWitnessed(sessionId: string, size: number): Promise<void> {
+    return this.#run(async (database) => {
+      await database.put("witnessed", size, sessionId);
+    });
+  }
+
+  /** Not extractable: the browser keeps it, no script ever sees its bytes. Of two tabs that make one, both take the first. */
+  signingKeys(): Promise<CryptoKeyPair> {
+    return this.#run(async (database) => {
+      const kept = await database.get("keys", SIGNING_KEY);
+      if (kept !== undefined) return kept;
+      // Before the transaction, which would end while a key is made.
+      const made = await generateKeys();
+      const transaction = database.transaction("keys", "readwrite", { durability: "strict" });
+      const first = await transaction.store.get(SIGNING_KEY);
+      if (first === undefined) void transaction.store.add({ privateKey: made.privateKey, publicKey: made.publicKey }, SIGNING_KEY).catch(ignoredHere);
+      await transaction.done;
+      return first ?? made;
+    });
   }
 
   /** An open connection may keep the page out of the back-forward cache, and a version change would throw it out. */
@@ -230,6 +287,11 @@ export class IndexedDbStore implements TraceStore {
     return openDB<TraceSchema>(this.#databaseName, VERSION, {
       upgrade(database, oldVersion) {
         if (oldVersion < 2) database.createObjectStore("sealed", { keyPath: "session_id" });
+        if (oldVersion < 3) {
+          database.createObjectStore("checkpoints", { keyPath: ["session_id", "size"] });
+          database.createObjectStore("keys");
+          database.createObjectStore("witnessed");
+        }
         if (oldVersion >= 1) return;
         database.createObjectStore("segments", { keyPath: ["session_id", "first_sequence"] });
         database.createObjectStore("heads", { keyPath: "session_id" });
@@ -272,8 +334,8 @@ function grown(head: SessionHead, before: StoredHead | undefined, added: readonl
 }
 
 /** Array keys sort after every number, so [id, []] ends the id's range. */
-function segmentsFrom(sessionId: string, sequence: number): IDBKeyRange {
-  return IDBKeyRange.bound([sessionId, sequence], [sessionId, []]);
+function keysFrom(sessionId: string, number: number): IDBKeyRange {
+  return IDBKeyRange.bound([sessionId, number], [sessionId, []]);
 }
 
 /** How many segments of the size of those before fill what is left of `maxBytes`; 0 when it is full. */

@@ -1,12 +1,13 @@
 /** A store that lives and dies with its worker. For tests, and for pages that must leave nothing behind. */
 
+import { generateKeys } from "./checkpoint-keys.js";
 import type { SealedSession, SessionHead } from "./model.js";
 import type { StoredChunk } from "./protocol.js";
 import { NoLocks } from "./session-locks.js";
 import type { SessionLocks } from "./session-locks.js";
 import type { Footprint } from "./retention.js";
 import { sameHead, sealedOf } from "./store.js";
-import type { BatchWrite, QuarantineRecord, Segment, TraceStore } from "./store.js";
+import type { BatchWrite, QuarantineRecord, Segment, StoredCheckpoint, TraceStore } from "./store.js";
 import { joinBytes, splitLines } from "./bytes.js";
 
 export class MemoryStore implements TraceStore {
@@ -17,6 +18,9 @@ export class MemoryStore implements TraceStore {
   readonly #pinned = new Set<string>();
   readonly #updated = new Map<string, number>();
   readonly #sealed = new Map<string, SealedSession>();
+  readonly #checkpoints = new Map<string, readonly StoredCheckpoint[]>();
+  readonly #witnessed = new Map<string, number>();
+  #keys: Promise<CryptoKeyPair> | null = null;
   readonly #quarantine = new Map<string, QuarantineRecord>();
 
   head(sessionId: string): Promise<SessionHead | null> {
@@ -95,12 +99,37 @@ export class MemoryStore implements TraceStore {
     this.#sealed.set(sessionId, sealedOf(head, nowMs));
     this.#heads.delete(sessionId);
     this.#segments.delete(sessionId);
+    this.#checkpoints.set(sessionId, (this.#checkpoints.get(sessionId) ?? []).slice(-1));
     return Promise.resolve(true);
   }
 
   sealed(): Promise<readonly SealedSession[]> {
     const all = [...this.#sealed.values()];
     return Promise.resolve(all.sort((left, right) => (left.session_id < right.session_id ? -1 : 1)));
+  }
+
+  async keepCheckpoint(checkpoint: StoredCheckpoint): Promise<void> {
+    const { session_id: sessionId } = checkpoint;
+    this.#checkpoints.set(sessionId, [...(await this.checkpoints(sessionId)), checkpoint]);
+  }
+
+  checkpoints(sessionId: string): Promise<readonly StoredCheckpoint[]> {
+    return Promise.resolve(this.#checkpoints.get(sessionId) ?? []);
+  }
+
+  unwitnessed(): Promise<readonly StoredCheckpoint[]> {
+    const newest = [...this.#checkpoints.values()].flatMap((each) => each.slice(-1));
+    return Promise.resolve(newest.filter(({ session_id, size }) => size > (this.#witnessed.get(session_id) ?? 0)));
+  }
+
+  keepWitnessed(sessionId: string, size: number): Promise<void> {
+    this.#witnessed.set(sessionId, size);
+    return Promise.resolve();
+  }
+
+  signingKeys(): Promise<CryptoKeyPair> {
+    this.#keys ??= generateKeys();
+    return this.#keys;
   }
 
   pause(): void {

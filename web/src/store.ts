@@ -20,6 +20,14 @@ export interface QuarantineRecord extends QuarantineNotice {
   readonly lines: Uint8Array<ArrayBuffer>;
 }
 
+/** A signed note of where a session's chain stood, and the vkey of who signed it. */
+export interface StoredCheckpoint {
+  readonly session_id: string;
+  readonly size: number;
+  readonly key: string;
+  readonly note: string;
+}
+
 /** What the writer saw of a session: null where the store had none. */
 export interface ExpectedHead {
   readonly session_id: string;
@@ -67,12 +75,22 @@ export interface TraceStore {
   /** Keep a session from being removed, or no longer. Resolves to false when the store does not know it. */
   pin(sessionId: string, pinned: boolean): Promise<boolean>;
   /**
-   * Remove an ended session's events and keep where its chain ended. Resolves to false, with nothing removed, when it
+   * Remove an ended session's events and keep where its chain ended, with its newest checkpoint. Resolves to false, with nothing removed, when it
    * has not ended, is pinned or unknown.
    */
   remove(sessionId: string, nowMs: number): Promise<boolean>;
   /** What is left of removed sessions, by id. */
   sealed(): Promise<readonly SealedSession[]>;
+  /** Keep a checkpoint behind those of smaller size. */
+  keepCheckpoint(checkpoint: StoredCheckpoint): Promise<void>;
+  /** A session's checkpoints by size, also of one that was removed. */
+  checkpoints(sessionId: string): Promise<readonly StoredCheckpoint[]>;
+  /** The newest checkpoint of each session of which `keepWitnessed` was told of none as large. */
+  unwitnessed(): Promise<readonly StoredCheckpoint[]>;
+  /** A witness knows a session up to this size. */
+  keepWitnessed(sessionId: string, size: number): Promise<void>;
+  /** The store's one key, made by the first call. Rejects with `ed25519_unavailable`, or `key_unsafe` (files). */
+  signingKeys(): Promise<CryptoKeyPair>;
   /** Let go of what must not be held while the page sleeps; the next call takes it up again. */
   pause(): void;
   /** Idempotent. */

@@ -3,6 +3,8 @@
 import { DEFAULT_ALGORITHM } from "./algorithms.js";
 import { Channel, Reply } from "./channel.js";
 import type { None } from "./channel.js";
+import { CheckpointSigner } from "./checkpoint-signer.js";
+import { verifyWithCheckpoints } from "./checkpoint-verify.js";
 import { CraError } from "./errors.js";
 import { checkedSessionId } from "./formats.js";
 import { Hashers } from "./hashing.js";
@@ -10,10 +12,11 @@ import { randomBytes } from "./ids.js";
 import type { VerifyResult, WorkerStatistics } from "./model.js";
 import { openStore } from "./open-store.js";
 import type { PageNotes, SourceMethods, SourceNotes, StoredChunk, TraceMethods, TraceNotes } from "./protocol.js";
+import { askWitness } from "./witness-ask.js";
 import { Recovery } from "./recovery.js";
 import { Keeper } from "./retention.js";
 import type { TraceStore } from "./store.js";
-import { verifyTrace } from "./verify.js";
+import { WitnessSender } from "./witness-send.js";
 import { TraceWriter } from "./writer.js";
 import type { BatchSource, WriterClock } from "./writer.js";
 
@@ -43,6 +46,8 @@ interface Opened {
   readonly writer: TraceWriter;
   readonly recovery: Recovery;
   readonly keeper: Keeper;
+  readonly signer: CheckpointSigner;
+  readonly sender: WitnessSender | null;
 }
 
 export class TraceHost {
@@ -92,7 +97,9 @@ export class TraceHost {
           return null;
         },
         read: ({ session_id, position }) => this.#read(session_id, position),
-        verify: ({ session_id }) => this.#verify(session_id),
+        verify: (params) => this.#verify(params),
+        checkpoints: ({ session_id }) => this.#checkpoints(session_id),
+        public_key: () => this.#use().signer.publicKey(),
         sessions: () => this.#use().store.sessions(),
         sealed: () => this.#use().store.sealed(),
         pin: ({ session_id, pinned }) => this.#pin(session_id, pinned),
@@ -108,7 +115,7 @@ export class TraceHost {
           void this.#opened?.writer.settle().catch(() => undefined);
         },
         sleep: () => {
-          this.#asleep ??= this.#opened?.writer.pause() ?? null;
+          this.#asleep ??= this.#opened === null ? null : this.#sleep(this.#opened);
         },
         awake: () => {
           void this.#wake();
@@ -117,7 +124,7 @@ export class TraceHost {
     });
   }
 
-  async #open({ storage, database_name: name, owner, retention }: TraceMethods["open"]["params"]): Promise<null> {
+  async #open({ storage, database_name: name, owner, retention, checkpoint_every, witness }: TraceMethods["open"]["params"]): Promise<null> {
     const onBlocked = (): void => {
       const message = `another tab holds an older version of the database \`${name}\`: close it`;
       this.#tell(new CraError("store_blocked", message));
@@ -127,6 +134,18 @@ export class TraceHost {
     const hashers = new Hashers();
     // Where WebAssembly is refused, it is told now and not with the first batch.
     await hashers.load(DEFAULT_ALGORITHM);
+    const sender = witness === null ? null : this.#sender(witness, store);
+    const signer = new CheckpointSigner({
+      store,
+      every: checkpoint_every,
+      nowMs: () => Date.now(),
+      onSigned: (checkpoint) => {
+        sender?.offer(checkpoint);
+      },
+      onProblem: (problem) => {
+        this.#tell(problem);
+      },
+    });
     const writer = new TraceWriter({
       source: batchSource(this.#source),
       store,
@@ -134,21 +153,47 @@ export class TraceHost {
       clock: workerClock,
       atRisk: () => this.#atRisk,
       makeRoom: () => keeper.makeRoom(),
+      onStored: (write) => {
+        signer.stored(write);
+      },
       onEnded: () => {
-        this.#tidy(keeper);
+        // What retention removes has been signed before.
+        void signer.idle().then(() => {
+          this.#tidy(keeper);
+        });
       },
       onProblem: ({ code, message }, notice) => {
         this.#page.note("problem", { code, message, notice });
       },
     });
     const context = { store, hashers, randomBytes, nowMs: () => Date.now() };
-    const recovery = new Recovery(context, (problem) => {
-      this.#tell(problem);
-    });
-    this.#opened = { store, writer, recovery, keeper };
+    const recovery = new Recovery(
+      context,
+      (problem) => {
+        this.#tell(problem);
+      },
+      (head) => {
+        signer.sign(head);
+      },
+    );
+    this.#opened = { store, writer, recovery, keeper, signer, sender };
+    sender?.start();
     // Python may take long to boot: nothing is asked of it before.
     if (this.#sourceReady) void this.#start();
     return null;
+  }
+
+  #sender(url: string, store: TraceStore): WitnessSender {
+    return new WitnessSender({
+      url,
+      store,
+      fetching: (address, init) => fetch(address, init),
+      after: (delayMs, work) => workerClock.after(delayMs, work),
+      random: () => Math.random(),
+      onProblem: (problem) => {
+        this.#tell(problem);
+      },
+    });
   }
 
   /**
@@ -158,7 +203,7 @@ export class TraceHost {
   async #start(): Promise<void> {
     const opened = this.#opened;
     if (opened === null) return;
-    const { store, writer, recovery, keeper } = opened;
+    const { store, writer, recovery, keeper, signer } = opened;
     try {
       const running = await this.#source.call("running", null, SOURCE_DEADLINE_MS);
       this.#atRisk = running.lost_at_most;
@@ -167,6 +212,7 @@ export class TraceHost {
       await writer.settle();
       await recovery.endOrphans(new Set(running.session_ids));
       this.#recovered = true;
+      await signer.idle();
       this.#tidy(keeper);
     } catch (cause) {
       // What the store refused was told by the writer.
@@ -192,17 +238,28 @@ export class TraceHost {
     });
   }
 
+  /** Nothing may open the database again behind the pause. */
+  async #sleep({ writer, signer, sender }: Opened): Promise<readonly string[]> {
+    await writer.settle().catch(() => undefined);
+    await signer.idle();
+    await sender?.rest();
+    return await writer.pause();
+  }
+
   async #wake(): Promise<void> {
     const asleep = this.#asleep;
     this.#asleep = null;
     if (asleep !== null) await this.#opened?.writer.resume(await asleep);
+    this.#opened?.sender?.start();
   }
 
   #statistics(): WorkerStatistics {
-    const { writer, recovery, keeper } = this.#use();
+    const { writer, recovery, keeper, signer, sender } = this.#use();
     return {
       ...writer.statistics(),
       sessions_removed: keeper.removed,
+      checkpoints: signer.statistics(),
+      witness: sender?.statistics() ?? null,
       recovery: this.#recovered ? "done" : "waiting",
       recovered: recovery.recovered,
     };
@@ -218,9 +275,19 @@ export class TraceHost {
     return new Reply(chunk, [chunk.bytes.buffer]);
   }
 
-  async #verify(sessionId: string): Promise<VerifyResult> {
+  async #verify({ session_id: sessionId, public_keys: publicKeys, witness }: TraceMethods["verify"]["params"]): Promise<VerifyResult> {
     await this.#known(sessionId);
-    return await verifyTrace(this.#chunks(sessionId));
+    const witnessed = witness === null ? null : await askWitness(witness, sessionId);
+    // Before the events: what is signed meanwhile would be of events that are not read yet.
+    const lines = await this.#use().signer.lines(sessionId);
+    return await verifyWithCheckpoints(this.#chunks(sessionId), { lines, publicKeys, witnessed });
+  }
+
+  /** A removed session has those that it left. */
+  async #checkpoints(sessionId: string): Promise<readonly string[]> {
+    const lines = await this.#use().signer.lines(checkedSessionId(sessionId));
+    if (lines.length === 0) await this.#known(sessionId);
+    return lines;
   }
 
   async *#chunks(sessionId: string): AsyncGenerator<Uint8Array> {
@@ -256,6 +323,8 @@ export class TraceHost {
     this.#source.close();
     await this.#opened?.writer.close();
     await this.#opened?.writer.release(settled);
+    await this.#opened?.signer.idle();
+    await this.#opened?.sender?.rest();
     await this.#opened?.store.close();
     return null;
   }

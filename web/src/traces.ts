@@ -1,7 +1,8 @@
 /** The page's end of the trace worker: settles, reads and verifies. Shared by createCra and connectTraces. */
 
-import type { Deadlines, FlushOptions, TraceOptions } from "./api.js";
+import type { Deadlines, FlushOptions, TraceOptions, VerifyOptions } from "./api.js";
 import { joinBytes, splitLines } from "./bytes.js";
+import { checkedEvery, DEFAULT_CHECKPOINT_EVERY } from "./checkpoint-signer.js";
 import { CraError } from "./errors.js";
 import { randomBytes, uuid7 } from "./ids.js";
 import type { SealedSession, SessionHead, TraceEvent, TraceStatistics, VerifyResult } from "./model.js";
@@ -9,6 +10,7 @@ import { watchPage } from "./page-life.js";
 import { defaultStorage } from "./platform.js";
 import type { StoredChunk, TraceMethods } from "./protocol.js";
 import { checkedRetention } from "./retention.js";
+import { checkedWitness } from "./witness-ask.js";
 import { TraceLink } from "./trace-link.js";
 
 export const DEFAULT_DEADLINES: Deadlines = { bootMs: 120_000, callMs: 15_000, executeMs: 330_000, storeMs: 60_000 };
@@ -52,10 +54,12 @@ export class TraceClient {
   ): Promise<TraceClient> {
     const storage = options.storage ?? defaultStorage;
     const retention = options.retention === undefined ? null : checkedRetention(options.retention);
+    const witness = options.witness === undefined ? null : checkedWitness(options.witness.url);
+    const every = checkedEvery(options.checkpointEvery ?? DEFAULT_CHECKPOINT_EVERY);
     const owner = uuid7(Date.now(), randomBytes(10));
     const link = await TraceLink.open({
       url: new URL("lib/trace.worker.js", site),
-      open: { storage, database_name: options.databaseName ?? DEFAULT_DATABASE, owner, retention },
+      open: { storage, database_name: options.databaseName ?? DEFAULT_DATABASE, owner, retention, checkpoint_every: every, witness },
       openDeadlineMs: deadlines.bootMs,
       connectSource,
       tell: options.onTraceProblem ?? ((): void => undefined),
@@ -75,9 +79,20 @@ export class TraceClient {
     }
   }
 
-  async verify(sessionId: string): Promise<VerifyResult> {
+  async verify(sessionId: string, { publicKeys = [], witness }: VerifyOptions = {}): Promise<VerifyResult> {
+    const address = witness === undefined ? null : checkedWitness(witness);
     await this.#settle();
-    return await this.#link.call("verify", { session_id: sessionId }, this.#deadlines.storeMs);
+    const params = { session_id: sessionId, public_keys: publicKeys, witness: address };
+    return await this.#link.call("verify", params, this.#deadlines.storeMs);
+  }
+
+  async checkpoints(sessionId: string): Promise<readonly string[]> {
+    await this.#settle();
+    return await this.#link.call("checkpoints", { session_id: sessionId }, this.#deadlines.storeMs);
+  }
+
+  publicKey(): Promise<string> {
+    return this.#link.call("public_key", null, this.#deadlines.storeMs);
   }
 
   exportStream(sessionId: string): ReadableStream<Uint8Array> {

@@ -15,7 +15,7 @@ import type { RawEvent } from "./chain.js";
 import { createHasher } from "./hashing.js";
 import type { HashText } from "./hashing.js";
 import { EVENT_TYPE, HASH, TIMESTAMP, UUID } from "./formats.js";
-import type { VerifyError, VerifyResult } from "./model.js";
+import type { ChainError, ChainResult } from "./model.js";
 
 const LF = 10;
 
@@ -45,8 +45,11 @@ interface ReadEvent extends RawEvent {
  * missing. The first event names the hash (PROTOCOL 3.8). It rejects where the source of the chunks does, and with
  * `hash_unavailable`: then the trace is neither valid nor invalid, it cannot be checked here.
  */
-export async function verifyTrace(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<VerifyResult> {
-  const verifier = new ChainVerifier();
+export async function verifyTrace(
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  watch: ChainWatch = new ChainWatch([]),
+): Promise<ChainResult> {
+  const verifier = new ChainVerifier(watch);
   let rest = new Uint8Array();
   for await (const chunk of chunks) {
     const bytes = rest.length === 0 ? chunk : joinBytes([rest, chunk]);
@@ -64,8 +67,31 @@ export async function verifyTrace(chunks: AsyncIterable<Uint8Array> | Iterable<U
   return verifier.result();
 }
 
+/** What a verification is to remember for who compares heads: those of some sizes, and whose chain it is. */
+export class ChainWatch {
+  readonly #sizes: ReadonlySet<number>;
+  readonly #heads = new Map<number, string>();
+  /** Null until an event was good. */
+  sessionId: string | null = null;
+
+  constructor(sizes: Iterable<number>) {
+    this.#sizes = new Set(sizes);
+  }
+
+  /** The hash of event `size`-1, when it is good and was asked for. */
+  head(size: number): string | undefined {
+    return this.#heads.get(size);
+  }
+
+  see(size: number, { session_id, event_hash }: ReadEvent): void {
+    this.sessionId ??= session_id;
+    if (this.#sizes.has(size)) this.#heads.set(size, event_hash);
+  }
+}
+
 /** Checks a session's lines one by one. */
 class ChainVerifier {
+  readonly #watch: ChainWatch;
   // Fatal: bytes that are no UTF-8 must not turn into something that hashes. A byte order mark stays and fails.
   readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   /** The chain's, from the first line on. */
@@ -73,8 +99,12 @@ class ChainVerifier {
   #algorithm: HashAlgorithm | null = null;
   #last: ReadEvent | null = null;
   #events = 0;
-  #error: VerifyError | null = null;
+  #error: ChainError | null = null;
   #message: string | null = null;
+
+  constructor(watch: ChainWatch) {
+    this.#watch = watch;
+  }
 
   get hasBegun(): boolean {
     return this.#hash !== null;
@@ -107,13 +137,13 @@ class ChainVerifier {
   }
 
   /** End the trace with a line that is bad. */
-  refuse(error: VerifyError): false {
+  refuse(error: ChainError): false {
     this.#error ??= error;
     return false;
   }
 
   /** What was found so far; a trace without events has no genesis. */
-  result(): VerifyResult {
+  result(): ChainResult {
     const error = this.#error ?? (this.#last === null ? "bad_genesis" : null);
     return {
       valid: error === null,
@@ -148,11 +178,12 @@ class ChainVerifier {
     if (hash(eventPreimage(event, event.previous_event_hash)) !== event.event_hash) return this.refuse("hash_mismatch");
     this.#last = event;
     this.#events += 1;
+    this.#watch.see(this.#events, event);
     return true;
   }
 }
 
-function linkFault(event: ReadEvent, previous: ReadEvent): VerifyError | null {
+function linkFault(event: ReadEvent, previous: ReadEvent): ChainError | null {
   if (event.sequence !== previous.sequence + 1) return "sequence_gap";
   const follows =
     event.previous_event_hash === previous.event_hash &&

@@ -40,6 +40,8 @@ export interface WriterOptions {
   readonly atRisk: () => number | null;
   /** Called when the store is full: resolves to how much was removed, and then the write is tried again. */
   readonly makeRoom: () => Promise<number>;
+  /** A batch is durable. Must return at once: its acknowledgement comes behind it. */
+  readonly onStored?: (write: BatchWrite) => void;
   /** A session has ended and its end is stored. */
   readonly onEnded: (sessionId: string) => void;
   /** Told of everything that could not be stored as it should, as it happens. */
@@ -329,6 +331,7 @@ export class TraceWriter {
     }
     this.#remember(current);
     this.#count(current);
+    this.#options.onStored?.(write);
     if (write.durability === "strict") this.#relaxed = null;
     else this.#relaxed = write.heads.at(-1)?.session_id ?? this.#relaxed;
     const ended = write.heads.filter((head) => head.ended).map(({ session_id }) => session_id);

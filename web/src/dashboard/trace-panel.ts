@@ -137,6 +137,7 @@ export class TracePanel {
     const hidden = result.events - MAX_ROWS;
     const facts = [
       result.algorithm ?? "",
+      result.strength === "chain" ? "" : `${result.strength}, ${result.covered} of ${result.events} events covered`,
       result.warnings.includes("truncated") ? "still open" : "",
       hidden > 0 ? `newest ${MAX_ROWS} shown, the export has all` : "",
       ...result.warnings.filter((warning) => warning !== "truncated"),

@@ -1,0 +1,158 @@
+/**
+ * Signs where chains stand (PROTOCOL 3.19): every so many events of a session, and at its end.
+ *
+ * INVARIANT: it is told only of what is durable, and nobody who stores events waits for it. What cannot be signed is
+ * counted and told, and costs no event.
+ */
+
+import { entryLine, vkeyText } from "./checkpoint.js";
+import type { VerifierKey } from "./checkpoint.js";
+import { publicKeyOf, signCheckpoint } from "./checkpoint-keys.js";
+import { CraError } from "./errors.js";
+import type { CheckpointStatistics, SessionHead } from "./model.js";
+import type { BatchWrite, StoredCheckpoint } from "./store.js";
+
+export const DEFAULT_CHECKPOINT_EVERY = 10_000;
+const MAX_CHECKPOINT_EVERY = 1_000_000_000;
+
+/** The part of a store that signing needs. */
+export interface CheckpointStore {
+  keepCheckpoint(checkpoint: StoredCheckpoint): Promise<void>;
+  checkpoints(sessionId: string): Promise<readonly StoredCheckpoint[]>;
+  signingKeys(): Promise<CryptoKeyPair>;
+}
+
+export interface SignerOptions {
+  readonly store: CheckpointStore;
+  /** Events of a session between two checkpoints. */
+  readonly every: number;
+  readonly nowMs: () => number;
+  /** A checkpoint was signed and stored. Must return at once. */
+  readonly onSigned?: (checkpoint: StoredCheckpoint) => void;
+  readonly onProblem: (problem: CraError) => void;
+}
+
+interface Signing {
+  readonly keys: CryptoKeyPair;
+  readonly key: VerifierKey;
+}
+
+/** Return `every` when it is a whole number from 1 on. Throws `invalid_checkpoint_every`. */
+export function checkedEvery(every: number): number {
+  if (Number.isSafeInteger(every) && every >= 1 && every <= MAX_CHECKPOINT_EVERY) return every;
+  const message = `\`checkpointEvery\` is a whole number of 1 to ${MAX_CHECKPOINT_EVERY} events`;
+  throw new CraError("invalid_checkpoint_every", message, { pointer: "/checkpointEvery" });
+}
+
+export class CheckpointSigner {
+  readonly #options: SignerOptions;
+  /** What is to be signed: the newest state of each session. */
+  readonly #waiting = new Map<string, SessionHead>();
+  #turn: Promise<void> | null = null;
+  #signing: Promise<Signing> | null = null;
+  #state: CheckpointStatistics["state"] = "waiting";
+  #signed = 0;
+  #failed = 0;
+  #lastError: CraError | null = null;
+
+  constructor(options: SignerOptions) {
+    this.#options = options;
+  }
+
+  /** A batch was stored: sign the sessions that ended with it or went past a multiple of `every`. Returns at once. */
+  stored({ expected, heads }: Pick<BatchWrite, "expected" | "heads">): void {
+    const { every } = this.#options;
+    const before = new Map(expected.map(({ session_id, head }) => [session_id, head?.next_sequence ?? 0]));
+    for (const head of heads) {
+      const passed = Math.floor(head.next_sequence / every) > Math.floor((before.get(head.session_id) ?? 0) / every);
+      if (passed || head.ended) this.sign(head);
+    }
+  }
+
+  /** Sign this head, which is stored, behind what is signed now. Returns at once. */
+  sign(head: SessionHead): void {
+    if (this.#state === "unavailable") return;
+    this.#waiting.set(head.session_id, head);
+    this.#turn ??= this.#signWaiting().finally(() => {
+      this.#turn = null;
+    });
+  }
+
+  /** Resolves when nothing waits to be signed. Never rejects. */
+  async idle(): Promise<void> {
+    while (this.#turn !== null) await this.#turn;
+  }
+
+  /** The key by which is signed, as text. Rejects with the store's error, `key_unsafe` or `ed25519_unavailable`. */
+  async publicKey(): Promise<string> {
+    return vkeyText((await this.#prepare()).key);
+  }
+
+  /** A session's lines, as a `.checkpoints.jsonl` has them. */
+  async lines(sessionId: string): Promise<readonly string[]> {
+    await this.idle();
+    return (await this.#options.store.checkpoints(sessionId)).map(entryLine);
+  }
+
+  statistics(): CheckpointStatistics {
+    const error = this.#lastError;
+    return {
+      state: this.#state,
+      signed: this.#signed,
+      failed: this.#failed,
+      last_error: error === null ? null : { code: error.code, message: error.message },
+    };
+  }
+
+  async #signWaiting(): Promise<void> {
+    // Never in the turn of who stores.
+    await Promise.resolve();
+    for (const [sessionId, head] of this.#waiting) {
+      this.#waiting.delete(sessionId);
+      await this.#signOne(head);
+    }
+  }
+
+  async #signOne({ session_id, next_sequence: size, head_hash: head, algorithm }: SessionHead): Promise<void> {
+    try {
+      const { keys, key } = await this.#prepare();
+      const time = new Date(this.#options.nowMs()).toISOString();
+      const note = await signCheckpoint(keys, key, { session_id, size, head, algorithm, time });
+      const checkpoint = { session_id, size, key: vkeyText(key), note };
+      await this.#options.store.keepCheckpoint(checkpoint);
+      this.#signed += 1;
+      this.#options.onSigned?.(checkpoint);
+    } catch (cause) {
+      this.#refused(CraError.from(cause, "store_failed"));
+    }
+  }
+
+  /** A platform without Ed25519 is no problem of a session: it stands in the statistics, once. */
+  #refused(error: CraError): void {
+    const repeated = this.#lastError?.code === error.code;
+    this.#lastError = error;
+    if (error.code === "ed25519_unavailable") {
+      this.#state = "unavailable";
+      this.#waiting.clear();
+      return;
+    }
+    this.#failed += 1;
+    if (!repeated) this.#options.onProblem(error);
+  }
+
+  /** What failed is tried again by the next one. */
+  #prepare(): Promise<Signing> {
+    this.#signing ??= this.#load().catch((cause: unknown) => {
+      this.#signing = null;
+      throw cause;
+    });
+    return this.#signing;
+  }
+
+  async #load(): Promise<Signing> {
+    const keys = await this.#options.store.signingKeys();
+    const key = await publicKeyOf(keys);
+    this.#state = "ready";
+    return { keys, key };
+  }
+}

@@ -1,0 +1,136 @@
+/** Checkpoints against the chain that they are of (PROTOCOL 3.19). Reads what others wrote and trusts nothing. */
+
+import { parseEntry, parseNote, parseVkey } from "./checkpoint.js";
+import type { Checkpoint, CheckpointEntry, VerifierKey } from "./checkpoint.js";
+import { isSignedBy } from "./checkpoint-keys.js";
+import { CraError } from "./errors.js";
+import { HASH, UUID } from "./formats.js";
+import type { ChainResult, CheckpointError, Strength, VerifyResult } from "./model.js";
+import { ChainWatch, verifyTrace } from "./verify.js";
+
+/** One size and head that a witness told. */
+export interface WitnessedHead {
+  readonly session_id: string;
+  readonly size: number;
+  readonly head: string;
+}
+
+export interface CheckpointOptions {
+  /** Lines of a `.checkpoints.jsonl`, without LF. */
+  readonly lines: readonly string[];
+  /** vkeys of which one must have signed each; empty: the key that came with it. */
+  readonly publicKeys?: readonly string[];
+  /** What a witness told, of any sessions; null: none was asked. */
+  readonly witnessed?: readonly WitnessedHead[] | null;
+}
+
+interface Held {
+  readonly checkpoints: readonly Checkpoint[];
+  readonly error: CraError | null;
+  /** False where the platform has no Ed25519. */
+  readonly checked: boolean;
+}
+
+/**
+ * Verify a trace as `verifyTrace` does, and what checkpoints and a witness tell of it. The chain's own fault comes first.
+ * Rejects as `verifyTrace`, and with `checkpoint_malformed` where one of `publicKeys` is none.
+ */
+export async function verifyWithCheckpoints(
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  { lines, publicKeys = [], witnessed = null }: CheckpointOptions,
+): Promise<VerifyResult> {
+  const held = await readCheckpoints(lines, publicKeys);
+  const watch = new ChainWatch([...held.checkpoints, ...(witnessed ?? [])].map(({ size }) => size));
+  const chain = await verifyTrace(chunks, watch);
+  const told = (witnessed ?? []).filter(({ session_id }) => session_id === watch.sessionId);
+  if (!chain.valid) return { ...chain, strength: "chain", checkpoints: 0, covered: 0 };
+  const fault = held.error ?? firstFault([...held.checkpoints, ...told], chain, watch);
+  if (fault !== null) {
+    const error = fault.code as CheckpointError;
+    return { ...chain, valid: false, error, message: fault.message, warnings: [], strength: "chain", checkpoints: 0, covered: 0 };
+  }
+  const warnings = [...chain.warnings];
+  if (!held.checked) warnings.push("checkpoints_unchecked");
+  if (witnessed !== null && told.length === 0) warnings.push("unwitnessed");
+  const checkpoints = held.checkpoints.length;
+  const covered = Math.max(0, ...[...held.checkpoints, ...told].map(({ size }) => size));
+  return { ...chain, warnings, strength: strengthOf(checkpoints, publicKeys.length > 0, told.length), checkpoints, covered };
+}
+
+function strengthOf(checkpoints: number, isPinned: boolean, witnessed: number): Strength {
+  if (witnessed > 0) return "witnessed";
+  if (checkpoints === 0) return "chain";
+  return isPinned ? "signed-pinned" : "signed";
+}
+
+/** Read a witness's answer, one JSON object a line. Throws `witness_failed` where it is anything else. */
+export function parseWitnessed(ndjson: string): readonly WitnessedHead[] {
+  const lines = ndjson.split("\n").filter((line) => line !== "");
+  return lines.map((line) => {
+    try {
+      const { session_id, size, head } = JSON.parse(line) as Readonly<Record<string, unknown>>;
+      const isHead = typeof session_id === "string" && UUID.test(session_id) && typeof head === "string" && HASH.test(head);
+      if (isHead && typeof size === "number" && Number.isSafeInteger(size) && size >= 1) return { session_id, size, head };
+    } catch {
+      // Told below.
+    }
+    throw new CraError("witness_failed", "the witness's answer is no list of checkpoints, ask another");
+  });
+}
+
+async function readCheckpoints(lines: readonly string[], publicKeys: readonly string[]): Promise<Held> {
+  const checkpoints: Checkpoint[] = [];
+  try {
+    const pinned = publicKeys.length === 0 ? null : await Promise.all(publicKeys.map(parseVkey));
+    for (const line of lines) {
+      try {
+        checkpoints.push(await readCheckpoint(parseEntry(line), pinned));
+      } catch (cause) {
+        if (!(cause instanceof CraError) || cause.code === "ed25519_unavailable") throw cause;
+        return { checkpoints, error: cause, checked: true };
+      }
+    }
+  } catch (cause) {
+    if (!(cause instanceof CraError) || cause.code !== "ed25519_unavailable") throw cause;
+    return { checkpoints: [], error: null, checked: false };
+  }
+  return { checkpoints, error: null, checked: true };
+}
+
+/** Throws the checkpoint's error. */
+async function readCheckpoint({ key, note }: CheckpointEntry, pinned: readonly VerifierKey[] | null): Promise<Checkpoint> {
+  const claimed = await parseVkey(key);
+  const checkpoint = parseNote(note);
+  const results = await Promise.all((pinned ?? [claimed]).map((each) => isSignedBy(checkpoint, each)));
+  if (results.includes(true)) return checkpoint;
+  if (pinned !== null && !results.includes(false)) {
+    throw new CraError("checkpoint_key_unpinned", `the checkpoint at ${checkpoint.size} is signed by no given key`);
+  }
+  throw new CraError("checkpoint_signature_invalid", `the checkpoint at ${checkpoint.size} is not signed by its key`);
+}
+
+function firstFault(all: readonly (WitnessedHead & Partial<Checkpoint>)[], chain: ChainResult, watch: ChainWatch): CraError | null {
+  for (const told of all) {
+    const fault = faultOf(told, chain, watch);
+    if (fault !== null) return fault;
+  }
+  return null;
+}
+
+function faultOf(
+  told: WitnessedHead & Partial<Checkpoint>,
+  { events, algorithm }: ChainResult,
+  watch: ChainWatch,
+): CraError | null {
+  const { session_id: sessionId, size } = told;
+  if (sessionId !== watch.sessionId) {
+    return new CraError("checkpoint_other_session", `the checkpoint at ${size} is of session \`${sessionId}\``);
+  }
+  if (size > events) {
+    return new CraError("checkpoint_beyond_end", `a checkpoint tells of ${size} events, the trace has ${events}: it was cut`);
+  }
+  if (told.head !== watch.head(size) || (told.algorithm ?? algorithm) !== algorithm) {
+    return new CraError("checkpoint_mismatch", `the checkpoint at ${size} is of another chain`);
+  }
+  return null;
+}

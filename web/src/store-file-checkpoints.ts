@@ -1,0 +1,157 @@
+/** Beside the trace files: `<session_id>.checkpoints.jsonl`, and the key that signs them in a file that only its owner reads. */
+
+import type * as Fs from "node:fs/promises";
+
+import { splitLines } from "./bytes.js";
+import { entryLine, parseEntry, parseNote } from "./checkpoint.js";
+import { generateKeys, importKeys } from "./checkpoint-keys.js";
+import { CraError } from "./errors.js";
+import { UUID } from "./formats.js";
+import { randomBytes, uuid7 } from "./ids.js";
+import type { StoredCheckpoint } from "./store.js";
+
+const LF = 10;
+const SUFFIX = ".checkpoints.jsonl";
+const KEY_FILE = "checkpoint.key.pem";
+/** Group and others may do nothing with the key's file. */
+const OTHERS = 0o077;
+
+export class FileCheckpoints {
+  readonly #fs: typeof Fs;
+  readonly #folder: string;
+
+  constructor(fs: typeof Fs, folder: string) {
+    this.#fs = fs;
+    this.#folder = folder;
+  }
+
+  async keep({ session_id: sessionId, key, note }: StoredCheckpoint): Promise<void> {
+    const path = this.#path(sessionId);
+    const bytes = await this.#bytes(path);
+    // A line that a crash tore was never kept.
+    const end = bytes.lastIndexOf(LF) + 1;
+    const file = await this.#fs.open(path, this.#fs.constants.O_RDWR | this.#fs.constants.O_CREAT, 0o600);
+    try {
+      await file.truncate(end);
+      await file.write(`${entryLine({ key, note })}\n`, end);
+      await file.datasync();
+    } finally {
+      await file.close();
+    }
+  }
+
+  async of(sessionId: string): Promise<readonly StoredCheckpoint[]> {
+    return splitLines(await this.#bytes(this.#path(sessionId))).map((line) => {
+      const { key, note } = parseEntry(line);
+      return { session_id: sessionId, size: parseNote(note).size, key, note };
+    });
+  }
+
+  async keepNewest(sessionId: string): Promise<void> {
+    const path = this.#path(sessionId);
+    const newest = splitLines(await this.#bytes(path)).at(-1);
+    if (newest === undefined) return;
+    await this.#write(`${path}.part`, `${newest}\n`);
+    await this.#fs.rename(`${path}.part`, path);
+  }
+
+  async unwitnessed(): Promise<readonly StoredCheckpoint[]> {
+    const found: StoredCheckpoint[] = [];
+    for (const name of (await this.#fs.readdir(this.#folder)).sort()) {
+      const sessionId = name.slice(0, -SUFFIX.length);
+      if (!name.endsWith(SUFFIX) || !UUID.test(sessionId)) continue;
+      const newest = (await this.of(sessionId)).at(-1);
+      const told = Number(new TextDecoder().decode(await this.#bytes(this.#witnessedPath(sessionId))));
+      if (newest !== undefined && !(told >= newest.size)) found.push(newest);
+    }
+    return found;
+  }
+
+  async keepWitnessed(sessionId: string, size: number): Promise<void> {
+    const path = this.#witnessedPath(sessionId);
+    await this.#fs.mkdir(`${this.#folder}/witnessed`, { recursive: true });
+    await this.#write(`${path}.part`, String(size));
+    await this.#fs.rename(`${path}.part`, path);
+  }
+
+  /** The folder's key, made by the first who asks. Rejects with `key_unsafe` where others may read its file. */
+  async signingKeys(): Promise<CryptoKeyPair> {
+    const path = `${this.#folder}/${KEY_FILE}`;
+    const pem = (await this.#readKey(path)) ?? (await this.#makeKey(path));
+    const { createPrivateKey, createPublicKey } = await import("node:crypto");
+    try {
+      const key = createPrivateKey(pem);
+      const { x = "" } = createPublicKey(key).export({ format: "jwk" });
+      const der = key.export({ format: "der", type: "pkcs8" });
+      return await importKeys(new Uint8Array(der), new Uint8Array(Buffer.from(x, "base64url")));
+    } catch (cause) {
+      if (cause instanceof CraError) throw cause;
+      throw new CraError("store_corrupt", `\`${path}\` holds no Ed25519 key, move it away to have a new one`);
+    }
+  }
+
+  async #readKey(path: string): Promise<string | null> {
+    let file: Fs.FileHandle;
+    try {
+      file = await this.#fs.open(path, "r");
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === "ENOENT") return null;
+      throw cause;
+    }
+    try {
+      const { mode } = await file.stat();
+      if (process.platform !== "win32" && (mode & OTHERS) !== 0) {
+        throw new CraError("key_unsafe", `others may read the key \`${path}\`, set its mode to 0600 or move it away`);
+      }
+      return await file.readFile("utf8");
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** Of two who make one at the same time, both take the first one's. */
+  async #makeKey(path: string): Promise<string> {
+    const { privateKey } = await generateKeys(true);
+    const der = Buffer.from(await crypto.subtle.exportKey("pkcs8", privateKey)).toString("base64");
+    const pem = `-----BEGIN PRIVATE KEY-----\n${der}\n-----END PRIVATE KEY-----\n`;
+    const part = `${path}.${uuid7(Date.now(), randomBytes(10))}.part`;
+    await this.#write(part, pem);
+    try {
+      await this.#fs.link(part, path);
+      return pem;
+    } catch (cause) {
+      const existing = (cause as NodeJS.ErrnoException).code === "EEXIST" ? await this.#readKey(path) : null;
+      if (existing === null) throw cause;
+      return existing;
+    } finally {
+      await this.#fs.rm(part, { force: true });
+    }
+  }
+
+  async #write(path: string, text: string): Promise<void> {
+    const file = await this.#fs.open(path, "w", 0o600);
+    try {
+      await file.writeFile(text);
+      await file.datasync();
+    } finally {
+      await file.close();
+    }
+  }
+
+  #path(sessionId: string): string {
+    return `${this.#folder}/${sessionId}${SUFFIX}`;
+  }
+
+  #witnessedPath(sessionId: string): string {
+    return `${this.#folder}/witnessed/${sessionId}`;
+  }
+
+  async #bytes(path: string): Promise<Uint8Array> {
+    try {
+      return await this.#fs.readFile(path);
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === "ENOENT") return new Uint8Array();
+      throw cause;
+    }
+  }
+}

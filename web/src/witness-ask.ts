@@ -1,0 +1,37 @@
+/** Asks a witness what it knows of a session (PROTOCOL 3.19). */
+
+import { parseWitnessed } from "./checkpoint-verify.js";
+import type { WitnessedHead } from "./checkpoint-verify.js";
+import { CraError, messageOf } from "./errors.js";
+
+const DEADLINE_MS = 10_000;
+
+/** Of a witness's answer: some 10,000 checkpoints. */
+const MAX_ANSWER_CHARS = 16 * 1024 * 1024;
+
+/** Return the address as text. Throws `invalid_witness` where it is none of http or https. */
+export function checkedWitness(witness: string | URL): string {
+  const text = String(witness);
+  if (/^https?:\/\//i.test(text) && URL.canParse(text)) return text;
+  throw new CraError("invalid_witness", "a witness is the http or https address of one", { pointer: "/witness" });
+}
+
+/** Rejects with `witness_failed` where it does not answer as one. */
+export async function askWitness(
+  witness: string,
+  sessionId: string,
+  fetching: typeof fetch = fetch,
+): Promise<readonly WitnessedHead[]> {
+  const url = `${witness.replace(/\/+$/, "")}/checkpoints?session_id=${sessionId}`;
+  let text: string;
+  try {
+    const signal = AbortSignal.timeout(DEADLINE_MS);
+    const response = await fetching(url, { credentials: "omit", cache: "no-store", signal });
+    if (!response.ok) throw new TypeError(`it answered ${response.status}`);
+    text = await response.text();
+  } catch (cause) {
+    throw new CraError("witness_failed", `the witness could not be asked: ${messageOf(cause)}`);
+  }
+  if (text.length > MAX_ANSWER_CHARS) throw new CraError("witness_failed", "the witness's answer is too long");
+  return parseWitnessed(text);
+}
