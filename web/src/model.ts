@@ -261,6 +261,14 @@ export interface QuarantineNotice {
   readonly reason: "session_forked" | "sequence_gap" | "bad_batch" | "unknown_algorithm" | "algorithm_changed";
 }
 
+/** What was done to make many small segments few larger ones (PROTOCOL 3.18.4). */
+export interface CompactionStatistics {
+  readonly steps: number;
+  readonly segments_joined: number;
+  /** Steps that the store refused. They are tried again, and nothing depends on them. */
+  readonly failures: number;
+}
+
 /** What the trace worker did so far. Counts are of this worker's life. */
 export interface TraceStatistics {
   /** `full`: the store has no room; what is drained is kept and tried again until it has. */
@@ -281,6 +289,8 @@ export interface TraceStatistics {
   readonly recovered: readonly RecoveredSession[];
   /** By retention or for want of room. */
   readonly sessions_removed: number;
+  /** All 0 where the store has no segments: files, memory. */
+  readonly compaction: CompactionStatistics;
   /** How often a trace worker that died was replaced. */
   readonly restarts: number;
   /** What the browser answered when asked to keep this origin's data: null where nobody was asked, or it has not said. */
@@ -288,7 +298,7 @@ export interface TraceStatistics {
 }
 
 /** The part of the statistics that the trace worker itself knows. */
-export type WriterStatistics = Omit<TraceStatistics, "recovery" | "recovered" | "sessions_removed" | "restarts" | "persisted">;
+export type WriterStatistics = Omit<WorkerStatistics, "recovery" | "recovered" | "sessions_removed" | "compaction">;
 export type WorkerStatistics = Omit<TraceStatistics, "restarts" | "persisted">;
 
 /** The resolver's own figures; more fields may be present. `atlases` are the ids of the loaded ones. */

@@ -36,6 +36,8 @@ type ChainedHead = Omit<SessionHead, "at_risk">;
 export class FileStore implements TraceStore {
   readonly name = "file";
   readonly locks: FileSessionLocks;
+  /** A session is one file, however many batches wrote it. */
+  readonly compaction = null;
   readonly #fs: typeof Fs;
   readonly #folder: string;
   readonly #seals: FileSeals;

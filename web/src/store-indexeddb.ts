@@ -5,10 +5,12 @@
  */
 
 import { openDB } from "idb";
-import type { DBSchema, IDBPDatabase } from "idb";
+import type { DBSchema, IDBPDatabase, IDBPObjectStore } from "idb";
 
 import { DEFAULT_ALGORITHM } from "./algorithms.js";
-import { joinBytes, splitLines } from "./bytes.js";
+import { bytesBehindLines, joinBytes, splitLines } from "./bytes.js";
+import { COMPACT_BYTES, COMPACT_SEGMENTS, joinSegments, planCompaction, SMALL_BYTES } from "./compaction.js";
+import type { CompactStep, SegmentCompaction } from "./compaction.js";
 import { CraError } from "./errors.js";
 import type { SealedSession, SessionHead } from "./model.js";
 import type { StoredChunk } from "./protocol.js";
@@ -24,6 +26,10 @@ type StoredHead = Omit<SessionHead, "algorithm" | "at_risk"> &
     readonly pinned?: boolean;
     readonly size_bytes?: number;
     readonly updated_ms?: number;
+    /** Segments that begin before this number are compact. */
+    readonly compact_to?: number;
+    /** How many segments are not; unknown in heads of before there was compaction. */
+    readonly loose?: number;
   };
 
 interface TraceSchema extends DBSchema {
@@ -31,6 +37,11 @@ interface TraceSchema extends DBSchema {
   heads: { key: string; value: StoredHead };
   quarantine: { key: [session_id: string, first_sequence: number, event_id: string]; value: QuarantineRecord };
   sealed: { key: string; value: SealedSession };
+}
+
+type SegmentReader = Pick<IDBPObjectStore<TraceSchema, ["segments"], "segments">, "getKey" | "openCursor">;
+interface LooseReader {
+  getAll(range: IDBKeyRange, count: number): Promise<Segment[]>;
 }
 
 /** 2 brought `sealed`. */
@@ -43,6 +54,10 @@ const SEGMENTS_PER_READ = 64;
 export class IndexedDbStore implements TraceStore {
   readonly name = "indexeddb";
   readonly locks: SessionLocks;
+  readonly compaction: SegmentCompaction = {
+    fragmented: () => this.#fragmented(),
+    compact: (sessionId) => this.#compact(sessionId),
+  };
   readonly #databaseName: string;
   readonly #onBlocked: () => void;
   /** One promise for all callers, so that two calls at once open one connection. */
@@ -124,9 +139,14 @@ export class IndexedDbStore implements TraceStore {
     return this.#run(async (database) => {
       const { store } = database.transaction("segments");
       const taken: Uint8Array[] = [];
-      let size = 0;
       let next = position;
-      for (let wanted = 1; wanted > 0; wanted = segmentsToFetch(taken.length, size, maxBytes)) {
+      const begun = await segmentAround(store, sessionId, position);
+      if (begun !== null) {
+        taken.push(bytesBehindLines(begun.bytes, position - begun.first_sequence));
+        next = begun.first_sequence + begun.count;
+      }
+      let size = taken[0]?.length ?? 0;
+      for (let wanted = begun === null ? 1 : segmentsToFetch(1, size, maxBytes); wanted > 0; wanted = segmentsToFetch(taken.length, size, maxBytes)) {
         const segments = await store.getAll(segmentsFrom(sessionId, next), wanted);
         for (const segment of segments) {
           if (size > 0 && size + segment.bytes.length > maxBytes) return { bytes: joinBytes(taken), next };
@@ -193,6 +213,39 @@ export class IndexedDbStore implements TraceStore {
 
   sealed(): Promise<readonly SealedSession[]> {
     return this.#run((database) => database.getAll("sealed"));
+  }
+
+  #fragmented(): Promise<readonly string[]> {
+    return this.#run(async (database) => {
+      const heads = await database.getAll("heads");
+      const few = ({ ended, loose = COMPACT_SEGMENTS }: StoredHead): boolean => loose < (ended ? 2 : COMPACT_SEGMENTS);
+      return heads.filter((head) => !few(head)).map(({ session_id }) => session_id);
+    });
+  }
+
+  #compact(sessionId: string): Promise<CompactStep> {
+    return this.#run(async (database) => {
+      const transaction = database.transaction(["segments", "heads"], "readwrite", { durability: "relaxed" });
+      const [segments, heads] = [transaction.objectStore("segments"), transaction.objectStore("heads")];
+      const head = await heads.get(sessionId);
+      const from = head?.compact_to ?? 0;
+      const { loose, atEnd } = await looseSegments(segments, sessionId, from);
+      const { join, settle } = planCompaction(loose, from, atEnd && head?.ended === true);
+      const [first, ...others] = loose.slice(0, join);
+      const last = loose[settle - 1];
+      const compactTo = last === undefined ? from : last.first_sequence + last.count;
+      if (first !== undefined) {
+        const behind = IDBKeyRange.bound([sessionId, first.first_sequence], [sessionId, compactTo], true, true);
+        void segments.delete(behind).catch(ignoredHere);
+        void segments.put(joinSegments([first, ...others])).catch(ignoredHere);
+      }
+      if (head !== undefined) {
+        const known = atEnd ? loose.length : Math.max(head.loose ?? 0, loose.length);
+        void heads.put({ ...head, compact_to: compactTo, loose: known - settle }).catch(ignoredHere);
+      }
+      await transaction.done;
+      return { joined: join, more: settle > 0 };
+    });
   }
 
   /** An open connection may keep the page out of the back-forward cache, and a version change would throw it out. */
@@ -268,12 +321,45 @@ function wholeHead(head: StoredHead): SessionHead {
 /** The head as it is stored: with what its session takes, and when it was written. */
 function grown(head: SessionHead, before: StoredHead | undefined, added: readonly Segment[]): StoredHead {
   const size = added.reduce((sum, { bytes }) => sum + bytes.length, before?.size_bytes ?? 0);
-  return { ...head, pinned: before?.pinned ?? false, size_bytes: size, updated_ms: Date.now() };
+  let compactTo = before?.compact_to ?? 0;
+  let loose = before === undefined ? 0 : (before.loose ?? COMPACT_SEGMENTS);
+  for (const { first_sequence: first, count, bytes } of added) {
+    if (loose === 0 && bytes.length >= SMALL_BYTES) compactTo = first + count;
+    else loose += 1;
+  }
+  return { ...head, pinned: before?.pinned ?? false, size_bytes: size, updated_ms: Date.now(), compact_to: compactTo, loose };
 }
 
 /** Array keys sort after every number, so [id, []] ends the id's range. */
 function segmentsFrom(sessionId: string, sequence: number): IDBKeyRange {
   return IDBKeyRange.bound([sessionId, sequence], [sessionId, []]);
+}
+
+/** The segment that holds `sequence` behind its first line: compaction may have moved a position into one. */
+async function segmentAround(store: SegmentReader, sessionId: string, sequence: number): Promise<Segment | null> {
+  if (sequence === 0 || (await store.getKey([sessionId, sequence])) !== undefined) return null;
+  const before = IDBKeyRange.bound([sessionId, 0], [sessionId, sequence]);
+  const segment = (await store.openCursor(before, "prev"))?.value;
+  return segment !== undefined && segment.first_sequence + segment.count > sequence ? segment : null;
+}
+
+/** What one step of compaction may look at, from `from` on, and whether that is all there is. */
+async function looseSegments(store: LooseReader, sessionId: string, from: number): Promise<{ loose: Segment[]; atEnd: boolean }> {
+  const loose: Segment[] = [];
+  let size = 0;
+  let next = from;
+  for (let wanted = 2; wanted > 0; wanted = segmentsToFetch(loose.length, size, COMPACT_BYTES)) {
+    const asked = Math.min(wanted, COMPACT_SEGMENTS - loose.length);
+    if (asked === 0) break;
+    const fetched = await store.getAll(segmentsFrom(sessionId, next), asked);
+    for (const segment of fetched) {
+      loose.push(segment);
+      size += segment.bytes.length;
+      next = segment.first_sequence + segment.count;
+    }
+    if (fetched.length < asked) return { loose, atEnd: true };
+  }
+  return { loose, atEnd: false };
 }
 
 /** How many segments of the size of those before fill what is left of `maxBytes`; 0 when it is full. */

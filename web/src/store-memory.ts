@@ -12,6 +12,7 @@ import { joinBytes, splitLines } from "./bytes.js";
 export class MemoryStore implements TraceStore {
   readonly name = "memory";
   readonly locks: SessionLocks = new NoLocks();
+  readonly compaction = null;
   readonly #segments = new Map<string, Segment[]>();
   readonly #heads = new Map<string, SessionHead>();
   readonly #pinned = new Set<string>();

@@ -2,6 +2,7 @@
 
 import type { QuarantineNotice, SealedSession, SessionHead } from "./model.js";
 import type { StorageKind, StoredChunk } from "./protocol.js";
+import type { SegmentCompaction } from "./compaction.js";
 import type { Footprint } from "./retention.js";
 import type { SessionLocks } from "./session-locks.js";
 
@@ -47,6 +48,8 @@ export interface BatchWrite {
 export interface TraceStore {
   readonly name: StorageKind;
   readonly locks: SessionLocks;
+  /** Null where there are no segments to join. A position that `read` gave stays good when they are. */
+  readonly compaction: SegmentCompaction | null;
   /** Where the session's chain stands, or null when the store does not know it. */
   head(sessionId: string): Promise<SessionHead | null>;
   /** Every session, by id (ids are in the order of their time). */

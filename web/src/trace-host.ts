@@ -3,6 +3,7 @@
 import { DEFAULT_ALGORITHM } from "./algorithms.js";
 import { Channel, Reply } from "./channel.js";
 import type { None } from "./channel.js";
+import { Compactor } from "./compaction.js";
 import { CraError } from "./errors.js";
 import { checkedSessionId } from "./formats.js";
 import { Hashers } from "./hashing.js";
@@ -43,6 +44,7 @@ interface Opened {
   readonly writer: TraceWriter;
   readonly recovery: Recovery;
   readonly keeper: Keeper;
+  readonly compactor: Compactor;
 }
 
 export class TraceHost {
@@ -145,7 +147,13 @@ export class TraceHost {
     const recovery = new Recovery(context, (problem) => {
       this.#tell(problem);
     });
-    this.#opened = { store, writer, recovery, keeper };
+    const compactor = new Compactor({
+      compaction: store.compaction,
+      idle: () => writer.idle(),
+      mayRun: () => this.#asleep === null && writer.statistics().state === "running",
+      after: (delayMs, work) => workerClock.after(delayMs, work),
+    });
+    this.#opened = { store, writer, recovery, keeper, compactor };
     // Python may take long to boot: nothing is asked of it before.
     if (this.#sourceReady) void this.#start();
     return null;
@@ -158,7 +166,7 @@ export class TraceHost {
   async #start(): Promise<void> {
     const opened = this.#opened;
     if (opened === null) return;
-    const { store, writer, recovery, keeper } = opened;
+    const { store, writer, recovery, keeper, compactor } = opened;
     try {
       const running = await this.#source.call("running", null, SOURCE_DEADLINE_MS);
       this.#atRisk = running.lost_at_most;
@@ -168,6 +176,7 @@ export class TraceHost {
       await recovery.endOrphans(new Set(running.session_ids));
       this.#recovered = true;
       this.#tidy(keeper);
+      compactor.start();
     } catch (cause) {
       // What the store refused was told by the writer.
       if (this.#source.failure !== null || CraError.from(cause, "").code === "store_closed") return;
@@ -199,10 +208,11 @@ export class TraceHost {
   }
 
   #statistics(): WorkerStatistics {
-    const { writer, recovery, keeper } = this.#use();
+    const { writer, recovery, keeper, compactor } = this.#use();
     return {
       ...writer.statistics(),
       sessions_removed: keeper.removed,
+      compaction: compactor.statistics,
       recovery: this.#recovered ? "done" : "waiting",
       recovered: recovery.recovered,
     };
@@ -249,6 +259,7 @@ export class TraceHost {
 
   async #close(final: boolean): Promise<null> {
     this.#cancelRetry();
+    this.#opened?.compactor.stop();
     await this.#stopping;
     const settled = final && (await this.#isDry());
     // Ends what waits for an answer of Python; a write that runs is waited for.
