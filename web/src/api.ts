@@ -5,6 +5,7 @@ import type {
   Approval,
   AtlasSummary,
   ExecuteResponse,
+  ImportResult,
   JsonObject,
   QuarantineNotice,
   Resolution,
@@ -153,6 +154,9 @@ export interface FlushOptions {
   readonly durability?: Durability;
 }
 
+/** The bytes of a `.trace.jsonl`: a File is a Blob. */
+export type ImportSource = ReadableStream<Uint8Array> | Blob | Uint8Array | ArrayBuffer;
+
 /** Reads and settles traces; reads see sessions of earlier page loads too. */
 export interface TraceAccess {
   /**
@@ -171,6 +175,14 @@ export interface TraceAccess {
   exportJsonl(sessionId: string): Promise<Uint8Array<ArrayBuffer>>;
   /** The same as a stream of whole lines, in chunks of about 1 MiB: nothing waits in memory. Errors as exportJsonl. */
   exportStream(sessionId: string): ReadableStream<Uint8Array>;
+  /**
+   * Store the session of another store, once all of it verifies; at most 1,000,000 events and 512 MiB. It stays as it
+   * came: one that has not ended gets no further events here. Where all of it is there already nothing is stored, and
+   * the result says so. Rejects with `invalid_trace` (details: `error`, `error_at`), `trace_too_large`,
+   * `import_conflict` where the session is there with other events or its checkpoint tells of others, `import_interrupted`
+   * when the source or the worker fails; then nothing is stored (PROTOCOL 3.18.5).
+   */
+  importSession(source: ImportSource): Promise<ImportResult>;
   /** Keep a session from being removed by retention, or no longer. Rejects with `session_not_found`, `session_removed`. */
   pin(sessionId: string, pinned?: boolean): Promise<void>;
   /** Where the chains of removed sessions ended, by id. */

@@ -54,6 +54,7 @@ export async function connectTraces(pyodide: PyodideLike, options: TraceOptions 
     verify: (sessionId) => client.verify(sessionId),
     exportJsonl: (sessionId) => client.exportJsonl(sessionId),
     exportStream: (sessionId) => client.exportStream(sessionId),
+    importSession: (source) => client.importSession(source),
     pin: (sessionId, pinned) => client.pin(sessionId, pinned),
     sealedSessions: () => client.sealedSessions(),
     sessions: () => client.sessions(),

@@ -225,6 +225,20 @@ export interface SessionHead {
    * null where nobody can tell. Means nothing once the session has ended.
    */
   readonly at_risk: number | null;
+  /** There, and true, when it came by `importSession`: its writer is elsewhere, and nothing is ever appended to it here. */
+  readonly imported?: true;
+}
+
+/** What an import did. */
+export interface ImportResult {
+  readonly session_id: string;
+  /** False when all of it was there already, and nothing was stored. */
+  readonly imported: boolean;
+  readonly events: number;
+  readonly head: string;
+  readonly algorithm: string;
+  /** As of the verification: empty or ["truncated"]. */
+  readonly warnings: readonly string[];
 }
 
 /** What is left of a session whose events were removed by retention: where its chain ended. */

@@ -48,7 +48,8 @@ export class Recovery {
     const { store } = this.#context;
     for (const head of await store.sessions()) {
       const { session_id: sessionId } = head;
-      if (head.ended || running.has(sessionId) || store.locks.holds(sessionId)) continue;
+      // An imported session's writer is elsewhere.
+      if (head.ended || head.imported === true || running.has(sessionId) || store.locks.holds(sessionId)) continue;
       if (!(await store.locks.take(sessionId, head.at_risk))) continue;
       await this.#end(sessionId, head.at_risk, "interrupted");
     }

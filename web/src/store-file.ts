@@ -18,7 +18,8 @@ import type { Footprint } from "./retention.js";
 import { FileSessionLocks } from "./session-locks-file.js";
 import { FileSeals } from "./store-file-seals.js";
 import { sameHead, sealedOf } from "./store.js";
-import type { BatchWrite, QuarantineRecord, Segment, TraceStore } from "./store.js";
+import { FileStaging } from "./store-file-staging.js";
+import type { BatchWrite, QuarantineRecord, Segment, StagedSession, TraceStore } from "./store.js";
 
 const SUFFIX = ".trace.jsonl";
 const LF = 10;
@@ -41,16 +42,18 @@ export class FileStore implements TraceStore {
   readonly #fs: typeof Fs;
   readonly #folder: string;
   readonly #seals: FileSeals;
+  readonly #staging: FileStaging;
   /** One commit at a time: compare and swap are several steps here. */
   #turn: Promise<unknown> = Promise.resolve();
   readonly #known = new Map<string, KnownFile>();
   #closed = false;
 
-  private constructor(fs: typeof Fs, folder: string, locks: FileSessionLocks) {
+  private constructor(fs: typeof Fs, folder: string, locks: FileSessionLocks, staging: FileStaging) {
     this.#fs = fs;
     this.#folder = folder;
     this.#seals = new FileSeals(fs, folder);
     this.locks = locks;
+    this.#staging = staging;
   }
 
   /** Open `folder`, made when absent. `owner` is the name under which sessions are locked. */
@@ -58,7 +61,9 @@ export class FileStore implements TraceStore {
     // Loaded here and not at the top, so that the bundle loads in browsers too.
     const [fs, { hostname }] = await Promise.all([import("node:fs/promises"), import("node:os")]);
     const locks = new FileSessionLocks(fs, `${folder}/locks`, checkedSessionId(owner), hostname());
-    const store = new FileStore(fs, folder, locks);
+    // Locks of their own: the writer gives all of its locks back at its end.
+    const importLocks = new FileSessionLocks(fs, `${folder}/imports`, owner, hostname());
+    const store = new FileStore(fs, folder, locks, new FileStaging(fs, folder, SUFFIX, importLocks));
     await store.#run(async () => {
       await fs.mkdir(store.#quarantineFolder, { recursive: true });
       await fs.mkdir(`${folder}/locks`, { recursive: true });
@@ -145,7 +150,7 @@ export class FileStore implements TraceStore {
       for (const id of await this.#ids()) {
         const head = await this.#head(id);
         const { size, mtimeMs } = await this.#fs.stat(this.#path(id));
-        const ended = head?.ended ?? false;
+        const ended = (head?.ended ?? false) || (await this.#staging.isImported(id));
         all.push({ session_id: id, ended, pinned: pinned.has(id), size_bytes: size, updated_ms: Math.floor(mtimeMs) });
       }
       return all;
@@ -163,13 +168,32 @@ export class FileStore implements TraceStore {
   remove(sessionId: string, nowMs: number): Promise<boolean> {
     return this.#run(async () => {
       const head = await this.#wholeHead(checkedSessionId(sessionId));
-      if (head?.ended !== true || (await this.#seals.pinned()).has(sessionId)) return false;
+      if (head === null || !(head.ended || head.imported === true) || (await this.#seals.pinned()).has(sessionId)) return false;
       await this.#seals.seal(sealedOf(head, nowMs));
       this.#known.delete(sessionId);
       await this.#fs.rm(this.#path(sessionId));
+      await this.#staging.forget(sessionId);
       await this.#syncFolder(this.#folder);
       return true;
     });
+  }
+
+  async stage(importId: string): Promise<StagedSession> {
+    const staged = await this.#run(() => this.#staging.begin(checkedSessionId(importId)));
+    return {
+      add: ({ bytes }) => this.#run(() => staged.add(bytes)),
+      publish: (head) =>
+        this.#run(async () => {
+          if (!(await staged.publish(head.session_id, (folder) => this.#syncFolder(folder)))) return false;
+          await this.#seals.unseal(head.session_id);
+          return true;
+        }),
+      discard: () => staged.discard(),
+    };
+  }
+
+  sweepStaged(): Promise<number> {
+    return this.#run(() => this.#staging.sweep());
   }
 
   sealed(): Promise<readonly SealedSession[]> {
@@ -202,7 +226,8 @@ export class FileStore implements TraceStore {
   async #wholeHead(sessionId: string): Promise<SessionHead | null> {
     const head = await this.#head(sessionId);
     if (head === null) return null;
-    return { ...head, at_risk: head.ended ? 0 : await this.locks.atRisk(sessionId) };
+    const imported = (await this.#staging.isImported(sessionId)) ? ({ imported: true } as const) : {};
+    return { ...head, at_risk: head.ended ? 0 : await this.locks.atRisk(sessionId), ...imported };
   }
 
   async #head(sessionId: string): Promise<ChainedHead | null> {

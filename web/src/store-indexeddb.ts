@@ -18,10 +18,11 @@ import { NoLocks, WebSessionLocks } from "./session-locks.js";
 import type { SessionLocks } from "./session-locks.js";
 import type { Footprint } from "./retention.js";
 import { sameHead, sealedOf } from "./store.js";
-import type { BatchWrite, QuarantineRecord, Segment, TraceStore } from "./store.js";
+import { IndexedDbStaging } from "./store-indexeddb-staging.js";
+import type { BatchWrite, QuarantineRecord, Segment, StagedSession, TraceStore } from "./store.js";
 
 /** Heads that were stored before there was a choice of hashes, recovery or retention, lack their members. */
-type StoredHead = Omit<SessionHead, "algorithm" | "at_risk"> &
+export type StoredHead = Omit<SessionHead, "algorithm" | "at_risk"> &
   Partial<Pick<SessionHead, "algorithm" | "at_risk">> & {
     readonly pinned?: boolean;
     readonly size_bytes?: number;
@@ -32,7 +33,7 @@ type StoredHead = Omit<SessionHead, "algorithm" | "at_risk"> &
     readonly loose?: number;
   };
 
-interface TraceSchema extends DBSchema {
+export interface TraceSchema extends DBSchema {
   segments: { key: [session_id: string, first_sequence: number]; value: Segment };
   heads: { key: string; value: StoredHead };
   quarantine: { key: [session_id: string, first_sequence: number, event_id: string]; value: QuarantineRecord };
@@ -59,6 +60,7 @@ export class IndexedDbStore implements TraceStore {
     compact: (sessionId) => this.#compact(sessionId),
   };
   readonly #databaseName: string;
+  readonly #staging: IndexedDbStaging;
   readonly #onBlocked: () => void;
   /** One promise for all callers, so that two calls at once open one connection. */
   #database: Promise<IDBPDatabase<TraceSchema>> | null = null;
@@ -67,7 +69,10 @@ export class IndexedDbStore implements TraceStore {
   private constructor(databaseName: string, onBlocked: () => void, manager: LockManager | undefined) {
     this.#databaseName = databaseName;
     this.#onBlocked = onBlocked;
-    this.locks = manager === undefined ? new NoLocks() : new WebSessionLocks(manager, databaseName);
+    const newLocks = (): SessionLocks => (manager === undefined ? new NoLocks() : new WebSessionLocks(manager, databaseName));
+    this.locks = newLocks();
+    // Of their own: the writer gives all of its locks back when the page sleeps.
+    this.#staging = new IndexedDbStaging((work) => this.#run(work), newLocks());
   }
 
   /**
@@ -162,7 +167,9 @@ export class IndexedDbStore implements TraceStore {
 
   lines(sessionId: string, from: number, to: number): Promise<readonly string[]> {
     return this.#run(async (database) => {
-      const all = await database.getAll("segments", IDBKeyRange.bound([sessionId, 0], [sessionId, to], false, true));
+      const { store } = database.transaction("segments");
+      const start = (await segmentAround(store, sessionId, from))?.first_sequence ?? from;
+      const all = start < to ? await store.getAll(IDBKeyRange.bound([sessionId, start], [sessionId, to], false, true)) : [];
       const wanted = all.filter((segment) => segment.first_sequence + segment.count > from);
       const first = wanted[0]?.first_sequence ?? from;
       return wanted.flatMap((segment) => splitLines(segment.bytes)).slice(from - first, to - first);
@@ -175,9 +182,9 @@ export class IndexedDbStore implements TraceStore {
 
   footprints(): Promise<readonly Footprint[]> {
     return this.#run(async (database) =>
-      (await database.getAll("heads")).map(({ session_id, ended, pinned, size_bytes, updated_ms }) => ({
+      (await database.getAll("heads")).map(({ session_id, ended, imported, pinned, size_bytes, updated_ms }) => ({
         session_id,
-        ended,
+        ended: ended || imported === true,
         pinned: pinned ?? false,
         size_bytes: size_bytes ?? 0,
         updated_ms: updated_ms ?? 0,
@@ -200,7 +207,7 @@ export class IndexedDbStore implements TraceStore {
       const transaction = database.transaction(["segments", "heads", "sealed"], "readwrite", { durability: "strict" });
       const heads = transaction.objectStore("heads");
       const head = await heads.get(sessionId);
-      const removable = head !== undefined && head.ended && head.pinned !== true;
+      const removable = head !== undefined && (head.ended || head.imported === true) && head.pinned !== true;
       if (removable) {
         void transaction.objectStore("segments").delete(segmentsFrom(sessionId, 0)).catch(ignoredHere);
         void transaction.objectStore("sealed").put(sealedOf(wholeHead(head), nowMs)).catch(ignoredHere);
@@ -209,6 +216,14 @@ export class IndexedDbStore implements TraceStore {
       await transaction.done;
       return removable;
     });
+  }
+
+  stage(importId: string): Promise<StagedSession> {
+    return this.#staging.begin(importId);
+  }
+
+  sweepStaged(): Promise<number> {
+    return this.#staging.sweep();
   }
 
   sealed(): Promise<readonly SealedSession[]> {
@@ -314,8 +329,8 @@ function lockManager(): LockManager | undefined {
 }
 
 function wholeHead(head: StoredHead): SessionHead {
-  const { session_id, next_sequence, head_hash, ended, algorithm = DEFAULT_ALGORITHM, at_risk = null } = head;
-  return { session_id, next_sequence, head_hash, ended, algorithm, at_risk };
+  const { session_id, next_sequence, head_hash, ended, algorithm = DEFAULT_ALGORITHM, at_risk = null, imported } = head;
+  return { session_id, next_sequence, head_hash, ended, algorithm, at_risk, ...(imported === true ? { imported } : {}) };
 }
 
 /** The head as it is stored: with what its session takes, and when it was written. */

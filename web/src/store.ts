@@ -21,6 +21,19 @@ export interface QuarantineRecord extends QuarantineNotice {
   readonly lines: Uint8Array<ArrayBuffer>;
 }
 
+/** A session on its way in. Nobody sees it before it is published; what a crash leaves is swept by a later start. */
+export interface StagedSession {
+  /** Whole lines that follow those before. */
+  add(segment: Segment): Promise<void>;
+  /**
+   * Make the session known, at once and durably, as imported. False, with nothing stored, when it is there already.
+   * Rejects with `import_interrupted` when what was added is not all there any more. Over in every case.
+   */
+  publish(head: SessionHead): Promise<boolean>;
+  /** Leave nothing of it. Idempotent, also behind `publish`. */
+  discard(): Promise<void>;
+}
+
 /** What the writer saw of a session: null where the store had none. */
 export interface ExpectedHead {
   readonly session_id: string;
@@ -74,6 +87,10 @@ export interface TraceStore {
    * has not ended, is pinned or unknown.
    */
   remove(sessionId: string, nowMs: number): Promise<boolean>;
+  /** Begin to take in a session of another store. `importId` is a UUID of this import's own. */
+  stage(importId: string): Promise<StagedSession>;
+  /** Remove what imports of workers that are gone left; resolves to how many there were. */
+  sweepStaged(): Promise<number>;
   /** What is left of removed sessions, by id. */
   sealed(): Promise<readonly SealedSession[]>;
   /** Let go of what must not be held while the page sleeps; the next call takes it up again. */

@@ -7,6 +7,7 @@ import { Compactor } from "./compaction.js";
 import { CraError } from "./errors.js";
 import { checkedSessionId } from "./formats.js";
 import { Hashers } from "./hashing.js";
+import { Imports } from "./import.js";
 import { randomBytes } from "./ids.js";
 import type { VerifyResult, WorkerStatistics } from "./model.js";
 import { openStore } from "./open-store.js";
@@ -45,6 +46,7 @@ interface Opened {
   readonly recovery: Recovery;
   readonly keeper: Keeper;
   readonly compactor: Compactor;
+  readonly imports: Imports;
 }
 
 export class TraceHost {
@@ -97,6 +99,11 @@ export class TraceHost {
         verify: ({ session_id }) => this.#verify(session_id),
         sessions: () => this.#use().store.sessions(),
         sealed: () => this.#use().store.sealed(),
+        import_chunk: (chunk) => this.#use().imports.take(chunk),
+        import_abort: async ({ import_id }) => {
+          await this.#use().imports.abort(import_id);
+          return null;
+        },
         pin: ({ session_id, pinned }) => this.#pin(session_id, pinned),
         statistics: () => this.#statistics(),
         source_gone: () => {
@@ -153,7 +160,8 @@ export class TraceHost {
       mayRun: () => this.#asleep === null && writer.statistics().state === "running",
       after: (delayMs, work) => workerClock.after(delayMs, work),
     });
-    this.#opened = { store, writer, recovery, keeper, compactor };
+    const imports = new Imports(store);
+    this.#opened = { store, writer, recovery, keeper, compactor, imports };
     // Python may take long to boot: nothing is asked of it before.
     if (this.#sourceReady) void this.#start();
     return null;
@@ -175,6 +183,7 @@ export class TraceHost {
       await writer.settle();
       await recovery.endOrphans(new Set(running.session_ids));
       this.#recovered = true;
+      await store.sweepStaged();
       this.#tidy(keeper);
       compactor.start();
     } catch (cause) {
@@ -260,6 +269,7 @@ export class TraceHost {
   async #close(final: boolean): Promise<null> {
     this.#cancelRetry();
     this.#opened?.compactor.stop();
+    await this.#opened?.imports.close();
     await this.#stopping;
     const settled = final && (await this.#isDry());
     // Ends what waits for an answer of Python; a write that runs is waited for.

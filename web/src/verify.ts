@@ -46,22 +46,44 @@ interface ReadEvent extends RawEvent {
  * `hash_unavailable`: then the trace is neither valid nor invalid, it cannot be checked here.
  */
 export async function verifyTrace(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<VerifyResult> {
-  const verifier = new ChainVerifier();
-  let rest = new Uint8Array();
-  for await (const chunk of chunks) {
-    const bytes = rest.length === 0 ? chunk : joinBytes([rest, chunk]);
+  const verifier = new TraceVerifier();
+  for await (const chunk of chunks) if (!(await verifier.push(chunk))) break;
+  return verifier.end();
+}
+
+/** Verifies a trace whose chunks come one by one, as `verifyTrace` does. */
+export class TraceVerifier {
+  readonly #chain = new ChainVerifier();
+  #rest = new Uint8Array();
+
+  /** How many whole lines were good so far. */
+  get events(): number {
+    return this.#chain.events;
+  }
+
+  /** Null before the first good line. */
+  get sessionId(): string | null {
+    return this.#chain.sessionId;
+  }
+
+  /** False when the trace is bad; what follows changes nothing. Rejects with `hash_unavailable`. */
+  async push(chunk: Uint8Array): Promise<boolean> {
+    const bytes = this.#rest.length === 0 ? chunk : joinBytes([this.#rest, chunk]);
     let start = 0;
     for (let end = bytes.indexOf(LF); end !== -1; end = bytes.indexOf(LF, start)) {
       const line = bytes.subarray(start, end);
-      if (!(verifier.hasBegun ? verifier.check(line) : await verifier.begin(line))) return verifier.result();
+      if (!(this.#chain.hasBegun ? this.#chain.check(line) : await this.#chain.begin(line))) return false;
       start = end + 1;
     }
-    rest = bytes.slice(start);
+    this.#rest = bytes.slice(start);
     // One endless line must not fill the memory.
-    if (rest.length > MAX_LINE_BYTES) break;
+    return this.#rest.length > MAX_LINE_BYTES ? this.#chain.refuse("bad_field") : true;
   }
-  if (rest.length > 0) verifier.refuse("bad_field");
-  return verifier.result();
+
+  end(): VerifyResult {
+    if (this.#rest.length > 0) this.#chain.refuse("bad_field");
+    return this.#chain.result();
+  }
 }
 
 /** Checks a session's lines one by one. */
@@ -78,6 +100,14 @@ class ChainVerifier {
 
   get hasBegun(): boolean {
     return this.#hash !== null;
+  }
+
+  get events(): number {
+    return this.#events;
+  }
+
+  get sessionId(): string | null {
+    return this.#last?.session_id ?? null;
   }
 
   /** Check the first line (without its LF), which names the hash; false when it is bad. Rejects as `createHasher`. */
