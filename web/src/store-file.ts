@@ -2,8 +2,8 @@
  * Traces as files, for Node: one `<session_id>.trace.jsonl` per session, fsynced, readable by any tool.
  *
  * The head is the last line, its hash what the first one names. A torn last line, left by a crash inside a write that was never acknowledged, is cut back
- * when the writer next appends; readers only stop before it. One process writes a folder: two would have to agree on a
- * lock first, and a file that grew by another's hand is noticed by its size.
+ * when the writer next appends; readers only stop before it. Processes may share a folder: a session is appended to by the
+ * one that has its lock, and a file that grew by another's hand is noticed by its size.
  */
 
 import type * as Fs from "node:fs/promises";
@@ -97,6 +97,8 @@ export class FileStore implements TraceStore {
       for (const { session_id, head } of write.expected) {
         if (!sameHead(await this.#head(checkedSessionId(session_id)), head)) return false;
       }
+      // Two processes that append to one file at once would both see its old end.
+      for (const { session_id } of write.segments) if (await this.locks.isElsewhere(session_id)) return false;
       const created = write.segments.some((segment) => !this.#known.has(segment.session_id));
       for (const segment of write.segments) {
         const head = write.heads.find(({ session_id }) => session_id === segment.session_id);
