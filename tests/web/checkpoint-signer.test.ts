@@ -94,6 +94,27 @@ test("a session is signed where it goes past a multiple of the interval, and at 
   assert.deepEqual(await sizes(), [10, 41, 50]);
 });
 
+test("an end that a worker before it stored and did not sign is signed at the start, once, and nobody else's", async () => {
+  const { store, signer: made, sizes } = signer(10);
+  const of = (session_id: string, members: Partial<SessionHead> = {}): SessionHead => head(3, { session_id, ended: true, ...members });
+  const heads = [
+    of(SESSION_A),
+    of(SESSION_B, { ended: false }),
+    of("00000000-0000-7000-8000-0000000000ee", { imported: true }),
+    of("00000000-0000-7000-8000-0000000000ff", { algorithm: "" }),
+  ];
+  await store.commit({
+    expected: heads.map(({ session_id }) => ({ session_id, head: null })),
+    segments: [],
+    heads,
+    quarantine: [],
+    durability: "relaxed",
+  });
+  await made.catchUp();
+  await made.catchUp();
+  assert.deepEqual([await sizes(), made.statistics().signed, made.statistics().failed], [[3], 1, 0]);
+});
+
 test("what waits is one checkpoint a session, the newest, and nobody waits for it", async () => {
   const { signer: made, step, sizes } = signer(1);
   for (let at = 1; at <= 100; at += 1) step(at - 1, at);

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { createHash, createPrivateKey, createPublicKey, sign } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import { describe, test } from "node:test";
 
 import { entryLine, parseEntry, parseNote, parseVkey, vkeyText } from "../../web/src/checkpoint.js";
 import type { CheckpointFacts } from "../../web/src/checkpoint.js";
-import { generateKeys, publicKeyOf, signCheckpoint } from "../../web/src/checkpoint-keys.js";
+import { generateKeys, isSignedBy, publicKeyOf, signCheckpoint } from "../../web/src/checkpoint-keys.js";
 import { parseWitnessed, verifyWithCheckpoints } from "../../web/src/checkpoint-verify.js";
 import type { CheckpointOptions } from "../../web/src/checkpoint-verify.js";
 import { CraError } from "../../web/src/errors.js";
@@ -38,6 +39,39 @@ function withCode(code: string): (error: unknown) => boolean {
 function verified(options: CheckpointOptions, lines: readonly string[] = LINES): Promise<VerifyResult> {
   return verifyWithCheckpoints([jsonl(lines)], options);
 }
+
+interface Vectors {
+  readonly key: string;
+  readonly facts: Omit<CheckpointFacts, "time">;
+  readonly notes: readonly { readonly name: string; readonly note: string; readonly error: string | null }[];
+  readonly bad_keys: readonly string[];
+}
+
+/** The same file is read by the Python side. */
+const VECTORS = JSON.parse(await readFile(new URL("../../specs/vectors/checkpoints.json", import.meta.url), "utf8")) as Vectors;
+
+// PROTOCOL 3.19.1, 3.19.2, 3.19.3
+void describe("a note of the specification", async () => {
+  const key = await parseVkey(VECTORS.key);
+  for (const { name, note, error } of VECTORS.notes) {
+    test(`with ${name} is ${error ?? "read, and signed by its key"}`, async () => {
+      if (error === "checkpoint_malformed") {
+        assert.throws(() => parseNote(note), withCode(error));
+        return;
+      }
+      assert.equal((await isSignedBy(parseNote(note), key)) === true, error === null);
+    });
+  }
+  test("says what was signed", () => {
+    const { session_id, size, head, algorithm } = parseNote(VECTORS.notes[0]?.note ?? "");
+    assert.deepEqual({ session_id, size, head, algorithm }, VECTORS.facts);
+  });
+  for (const bad of VECTORS.bad_keys) {
+    test(`has no key \`${JSON.stringify(bad).slice(0, 60)}\``, async () => {
+      await assert.rejects(parseVkey(bad), withCode("checkpoint_malformed"));
+    });
+  }
+});
 
 void describe("a note", async () => {
   const note = await ALICE.note(factsAt(3));
@@ -151,9 +185,18 @@ void describe("a verification with checkpoints", async () => {
     await assert.rejects(verified({ lines: [], publicKeys: ["nobody"] }), withCode("checkpoint_malformed"));
   });
 
+  // PROTOCOL 3.19.8
+  test("rejects a pinned key where nothing is signed: else a pin would be undone by taking checkpoints away", async () => {
+    await assert.rejects(verified({ lines: [], publicKeys: [ALICE.vkey] }), withCode("checkpoints_not_found"));
+  });
+
+  test("is not valid where a witness was told of another algorithm", async () => {
+    const { valid, error } = await verified({ lines: [], witnessed: [factsAt(2, { algorithm: "blake3" })] });
+    assert.deepEqual([valid, error], [false, "checkpoint_mismatch"]);
+  });
+
   const good: readonly (readonly [CheckpointOptions, Pick<VerifyResult, "strength" | "checkpoints" | "covered">, readonly string[]])[] = [
     [{ lines: [] }, { strength: "chain", checkpoints: 0, covered: 0 }, []],
-    [{ lines: [], publicKeys: [ALICE.vkey] }, { strength: "chain", checkpoints: 0, covered: 0 }, []],
     [{ lines: [one, three] }, { strength: "signed", checkpoints: 2, covered: 3 }, []],
     [{ lines: [one], publicKeys: [MALLORY.vkey, ALICE.vkey] }, { strength: "signed-pinned", checkpoints: 1, covered: 1 }, []],
     [{ lines: [one], witnessed: [] }, { strength: "signed", checkpoints: 1, covered: 1 }, ["unwitnessed"]],
@@ -172,12 +215,13 @@ void describe("a verification with checkpoints", async () => {
 void describe("a witness's answer", () => {
   for (const bad of ["<html>", "[]", "null", '{"session_id":"x","size":1,"head":"y"}', JSON.stringify({ ...factsAt(1), size: 0 }), JSON.stringify({ ...factsAt(1), size: "1" })]) {
     test(`is not \`${bad.slice(0, 40)}\``, () => {
-      assert.throws(() => parseWitnessed(bad), withCode("witness_failed"));
+      assert.throws(() => parseWitnessed(bad), withCode("witness_malformed"));
     });
   }
   test("is one head a line", () => {
-    const { session_id, size, head } = factsAt(2);
-    assert.deepEqual(parseWitnessed(`${JSON.stringify(factsAt(2))}\n`), [{ session_id, size, head }]);
+    const { session_id, size, head, algorithm } = factsAt(2);
+    assert.deepEqual(parseWitnessed(`${JSON.stringify(factsAt(2))}\n`), [{ session_id, size, head, algorithm }]);
+    assert.equal(parseWitnessed(JSON.stringify({ session_id, size, head }))[0]?.algorithm, null);
     assert.deepEqual(parseWitnessed(""), []);
   });
 });

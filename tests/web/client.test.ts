@@ -653,7 +653,7 @@ test("a witness gets each checkpoint, and what it knows raises the strength of a
       const { strength, covered } = await cra.verify(sessionId, { witness: new URL(url) });
       assert.deepEqual([strength, covered, entries.length], ["witnessed", 2, 1]);
       entries[0] = entries[0]?.replace(/"head":"../, '"head":"zz') ?? "";
-      await assert.rejects(cra.verify(sessionId, { witness: url }), withCode("witness_failed"));
+      await assert.rejects(cra.verify(sessionId, { witness: url }), withCode("witness_malformed"));
       entries[0] = JSON.stringify({ session_id: sessionId, size: 2, head: "ab".repeat(32) });
       assert.equal((await cra.verify(sessionId, { witness: url })).error, "checkpoint_mismatch");
     });
@@ -661,4 +661,54 @@ test("a witness gets each checkpoint, and what it knows raises the strength of a
     server.closeAllConnections();
     server.close();
   }
+});
+
+// PROTOCOL 3.18.6, 3.18.7
+test("an exported session can be imported elsewhere, by every form of its bytes, and is told when it is there already", async () => {
+  await withCra({}, async (from) => {
+    const sessionId = await from.createSession({ agentId: "a", goal: "g" });
+    for (let n = 0; n < 5; n += 1) await from.emit(sessionId, "note.taken", { n });
+    await from.endSession(sessionId);
+    const bytes = await from.exportJsonl(sessionId);
+    for (const source of [() => from.exportStream(sessionId), () => new Blob([bytes]), () => bytes, () => bytes.buffer]) {
+      await withCra({ storage: "file", databaseName: await newFolder("import") }, async (to) => {
+        await assert.rejects(to.importSession(bytes.subarray(0, bytes.length - 5)), withCode("invalid_trace"));
+        await assert.rejects(to.verify(sessionId), withCode("session_not_found"));
+        const result = await to.importSession(source());
+        assert.deepEqual([result.session_id, result.imported, result.warnings], [sessionId, true, []]);
+        assert.deepEqual((await to.verify(sessionId)).head, result.head);
+        assert.deepEqual(await to.exportJsonl(sessionId), bytes);
+        assert.equal((await to.importSession(source())).imported, false);
+        assert.deepEqual((await to.sessions()).map(({ imported }) => imported), [true]);
+      });
+    }
+  });
+});
+
+test("a stream that fails, or a trace worker that dies, interrupts an import and leaves nothing", async () => {
+  await withCra({}, async (cra) => {
+    const failing = new ReadableStream<Uint8Array>({
+      pull: (controller) => {
+        controller.error(new Error("the network is gone"));
+      },
+    });
+    await assert.rejects(cra.importSession(failing), withCode("import_interrupted"));
+    assert.deepEqual(await cra.sessions(), []);
+  });
+  await withCra({ baseUrl: await mortalSite(), storage: "file", databaseName: await newFolder("import") }, async (cra) => {
+    let pulls = 0;
+    const slow = new ReadableStream<Uint8Array>({
+      pull: async (controller) => {
+        pulls += 1;
+        // Two pieces are away by now, of which the worker's successor knows nothing.
+        if (pulls === 4) {
+          killTraceWorkers();
+          while ((await cra.statistics()).traces.restarts === 0) await cra.sessions();
+        }
+        controller.enqueue(new TextEncoder().encode("x".repeat(1_048_576)));
+      },
+    });
+    await assert.rejects(cra.importSession(slow), withCode("import_interrupted"));
+    assert.deepEqual(await cra.sessions(), []);
+  });
 });

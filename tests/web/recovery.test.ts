@@ -158,6 +158,37 @@ void describe("a session is left alone", () => {
     assert.deepEqual(recovery.recovered, []);
   });
 
+  // PROTOCOL 3.17.2
+  test("until its lock is free: it is looked at some more times after the start", async () => {
+    const [name, manager] = [randomUUID(), new FakeLockManager()];
+    const { store, recovery } = await setUp(NOW_MS, name, manager);
+    const other = await setUp(NOW_MS, name, manager);
+    await leave(store);
+    await other.store.locks.take(SESSION_A, 1);
+    assert.equal(await recovery.endOrphans(new Set()), true);
+    const looks: { delayMs: number; work: () => void }[] = [];
+    const after = (delayMs: number, work: () => void): (() => void) => {
+      looks.push({ delayMs, work });
+      return () => {
+        looks.length = 0;
+      };
+    };
+    recovery.keepLooking(new Set(), after);
+    for (let look = 1; look < 3; look += 1) {
+      looks.at(-1)?.work();
+      while (looks.length === look) await new Promise(setImmediate);
+    }
+    assert.deepEqual([looks.map(({ delayMs }) => delayMs), recovery.recovered], [[1_000, 3_000, 10_000], []]);
+    await other.store.locks.release([SESSION_A], false);
+    looks.at(-1)?.work();
+    while (recovery.recovered.length === 0) await new Promise(setImmediate);
+    assert.deepEqual(await verdict(store), [true, 5, [], "sha256"]);
+    assert.equal(await recovery.endOrphans(new Set()), false);
+    recovery.keepLooking(new Set(), after);
+    recovery.stop();
+    assert.deepEqual(looks, []);
+  });
+
   test("that this writer's own resolver still runs", async () => {
     const { store, recovery } = await setUp();
     await leave(store);

@@ -5,6 +5,7 @@ import type {
   Approval,
   AtlasSummary,
   ExecuteResponse,
+  ImportResult,
   JsonObject,
   QuarantineNotice,
   Resolution,
@@ -164,6 +165,8 @@ export interface VerifyOptions {
   /** Address of a witness that is asked what it knows of the session. */
   readonly witness?: string | URL;
 }
+/** The bytes of a `.trace.jsonl`: a File is a Blob. */
+export type ImportSource = ReadableStream<Uint8Array> | Blob | Uint8Array | ArrayBuffer;
 
 /** Reads and settles traces; reads see sessions of earlier page loads too. */
 export interface TraceAccess {
@@ -177,7 +180,8 @@ export interface TraceAccess {
   /**
    * Check every event and link, by the hash that the first event names, and the session's checkpoints. Rejects with
    * `session_not_found`, with `hash_unavailable` where it cannot be checked, when the store cannot be read, with
-   * `checkpoint_malformed` where a public key is none, and with `witness_failed` where the witness cannot be asked.
+   * `checkpoint_malformed` where a public key is none, `checkpoints_not_found` where keys are given and nothing is signed,
+   * `witness_failed` where the witness cannot be asked, and `witness_malformed` where it answers something else.
    */
   verify(sessionId: string, options?: VerifyOptions): Promise<VerifyResult>;
   /** The lines of the session's `.checkpoints.jsonl`, without LF. Rejects with `session_not_found`. */
@@ -188,6 +192,14 @@ export interface TraceAccess {
   exportJsonl(sessionId: string): Promise<Uint8Array<ArrayBuffer>>;
   /** The same as a stream of whole lines, in chunks of about 1 MiB: nothing waits in memory. Errors as exportJsonl. */
   exportStream(sessionId: string): ReadableStream<Uint8Array>;
+  /**
+   * Store the session of another store, once all of it verifies; at most 1,000,000 events and 512 MiB. It stays as it
+   * came: one that has not ended gets no further events here. Where all of it is there already nothing is stored, and
+   * the result says so. Rejects with `invalid_trace` (details: `error`, `error_at`), `trace_too_large`,
+   * `import_conflict` where the session is there with other events or its checkpoint tells of others, `import_interrupted`
+   * when the source or the worker fails; then nothing is stored (PROTOCOL 3.18.6).
+   */
+  importSession(source: ImportSource): Promise<ImportResult>;
   /** Keep a session from being removed by retention, or no longer. Rejects with `session_not_found`, `session_removed`. */
   pin(sessionId: string, pinned?: boolean): Promise<void>;
   /** Where the chains of removed sessions ended, by id. */

@@ -13,6 +13,13 @@ export function joinBytes(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer>
   return joined;
 }
 
+/** Return what follows the first `count` lines, each ended by LF. */
+export function bytesBehindLines(bytes: Uint8Array, count: number): Uint8Array {
+  let start = 0;
+  for (let line = 0; line < count; line += 1) start = bytes.indexOf(10, start) + 1;
+  return bytes.subarray(start);
+}
+
 /** Return the lines, each ended by LF in `bytes`, without it. Throws a TypeError where `bytes` are no UTF-8. */
 export function splitLines(bytes: Uint8Array): string[] {
   return decoder.decode(bytes).split("\n").slice(0, -1);

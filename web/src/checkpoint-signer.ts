@@ -18,6 +18,8 @@ const MAX_CHECKPOINT_EVERY = 1_000_000_000;
 /** The part of a store that signing needs. */
 export interface CheckpointStore {
   keepCheckpoint(checkpoint: StoredCheckpoint): Promise<void>;
+  sessions(): Promise<readonly SessionHead[]>;
+  checkpointSizes(): Promise<ReadonlyMap<string, number>>;
   checkpoints(sessionId: string): Promise<readonly StoredCheckpoint[]>;
   signingKeys(): Promise<CryptoKeyPair>;
 }
@@ -76,6 +78,18 @@ export class CheckpointSigner {
     this.#turn ??= this.#signWaiting().finally(() => {
       this.#turn = null;
     });
+  }
+
+  /** Sign the ends that a worker before this one stored and did not sign. Rejects with the store's error. */
+  async catchUp(): Promise<void> {
+    const { store } = this.#options;
+    await this.idle();
+    const sizes = await store.checkpointSizes();
+    for (const head of await store.sessions()) {
+      const isOurs = head.imported !== true && head.algorithm !== "";
+      if (head.ended && isOurs && (sizes.get(head.session_id) ?? 0) < head.next_sequence) this.sign(head);
+    }
+    await this.idle();
   }
 
   /** Resolves when nothing waits to be signed. Never rejects. */

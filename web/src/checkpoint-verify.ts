@@ -13,6 +13,8 @@ export interface WitnessedHead {
   readonly session_id: string;
   readonly size: number;
   readonly head: string;
+  /** Null where it told none. */
+  readonly algorithm: string | null;
 }
 
 export interface CheckpointOptions {
@@ -33,13 +35,18 @@ interface Held {
 
 /**
  * Verify a trace as `verifyTrace` does, and what checkpoints and a witness tell of it. The chain's own fault comes first.
- * Rejects as `verifyTrace`, and with `checkpoint_malformed` where one of `publicKeys` is none.
+ * Rejects as `verifyTrace`; with `checkpoint_malformed` where one of `publicKeys` is none; where keys are given with
+ * `checkpoints_not_found` if there is no checkpoint, and with `ed25519_unavailable` if none can be checked here.
  */
 export async function verifyWithCheckpoints(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   { lines, publicKeys = [], witnessed = null }: CheckpointOptions,
 ): Promise<VerifyResult> {
-  const held = await readCheckpoints(lines, publicKeys);
+  if (publicKeys.length > 0 && lines.length === 0) {
+    await Promise.all(publicKeys.map(parseVkey));
+    throw new CraError("checkpoints_not_found", "there is no checkpoint for the key: ask the writer for them");
+  }
+  const held = await readCheckpoints(lines, publicKeys, witnessed !== null);
   const watch = new ChainWatch([...held.checkpoints, ...(witnessed ?? [])].map(({ size }) => size));
   const chain = await verifyTrace(chunks, watch);
   const told = (witnessed ?? []).filter(({ session_id }) => session_id === watch.sessionId);
@@ -63,22 +70,29 @@ function strengthOf(checkpoints: number, isPinned: boolean, witnessed: number): 
   return isPinned ? "signed-pinned" : "signed";
 }
 
-/** Read a witness's answer, one JSON object a line. Throws `witness_failed` where it is anything else. */
+/** Lines of a witness's answer, of all sessions. */
+const MAX_WITNESSED = 100_000;
+
+/** Read a witness's answer, one JSON object a line. Throws `witness_malformed` where it is anything else. */
 export function parseWitnessed(ndjson: string): readonly WitnessedHead[] {
   const lines = ndjson.split("\n").filter((line) => line !== "");
-  return lines.map((line) => {
+  if (lines.length > MAX_WITNESSED) throw new CraError("witness_malformed", `a witness tells at most ${MAX_WITNESSED} checkpoints`);
+  return lines.map((line, number) => {
     try {
-      const { session_id, size, head } = JSON.parse(line) as Readonly<Record<string, unknown>>;
+      const { session_id, size, head, algorithm = null } = JSON.parse(line) as Readonly<Record<string, unknown>>;
       const isHead = typeof session_id === "string" && UUID.test(session_id) && typeof head === "string" && HASH.test(head);
-      if (isHead && typeof size === "number" && Number.isSafeInteger(size) && size >= 1) return { session_id, size, head };
+      const isSize = typeof size === "number" && Number.isSafeInteger(size) && size >= 1;
+      if (isHead && isSize && (algorithm === null || typeof algorithm === "string")) return { session_id, size, head, algorithm };
     } catch {
       // Told below.
     }
-    throw new CraError("witness_failed", "the witness's answer is no list of checkpoints, ask another");
+    const message = `line ${number + 1} of the witness's answer tells no size and head: ask it again`;
+    throw new CraError("witness_malformed", message, { pointer: `/${number}` });
   });
 }
 
-async function readCheckpoints(lines: readonly string[], publicKeys: readonly string[]): Promise<Held> {
+/** `isAsked`: it is an error, and not only a warning, where the platform cannot check them. */
+async function readCheckpoints(lines: readonly string[], publicKeys: readonly string[], isAsked: boolean): Promise<Held> {
   const checkpoints: Checkpoint[] = [];
   try {
     const pinned = publicKeys.length === 0 ? null : await Promise.all(publicKeys.map(parseVkey));
@@ -91,7 +105,7 @@ async function readCheckpoints(lines: readonly string[], publicKeys: readonly st
       }
     }
   } catch (cause) {
-    if (!(cause instanceof CraError) || cause.code !== "ed25519_unavailable") throw cause;
+    if (!(cause instanceof CraError) || cause.code !== "ed25519_unavailable" || isAsked || publicKeys.length > 0) throw cause;
     return { checkpoints: [], error: null, checked: false };
   }
   return { checkpoints, error: null, checked: true };
@@ -109,7 +123,7 @@ async function readCheckpoint({ key, note }: CheckpointEntry, pinned: readonly V
   throw new CraError("checkpoint_signature_invalid", `the checkpoint at ${checkpoint.size} is not signed by its key`);
 }
 
-function firstFault(all: readonly (WitnessedHead & Partial<Checkpoint>)[], chain: ChainResult, watch: ChainWatch): CraError | null {
+function firstFault(all: readonly WitnessedHead[], chain: ChainResult, watch: ChainWatch): CraError | null {
   for (const told of all) {
     const fault = faultOf(told, chain, watch);
     if (fault !== null) return fault;
@@ -118,7 +132,7 @@ function firstFault(all: readonly (WitnessedHead & Partial<Checkpoint>)[], chain
 }
 
 function faultOf(
-  told: WitnessedHead & Partial<Checkpoint>,
+  told: WitnessedHead,
   { events, algorithm }: ChainResult,
   watch: ChainWatch,
 ): CraError | null {

@@ -60,8 +60,8 @@ const SIZE = /^[1-9][0-9]{0,15}$/;
 const ALGORITHM = /^[a-z0-9][a-z0-9_-]{0,39}$/;
 const TIME = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$/;
 const KEY_ID = /^[0-9a-f]{8}$/;
-/** As C2SP: not empty, no white space, no plus. */
-const KEY_NAME = /^[^\s+]+$/u;
+/** As C2SP: not empty, no plus and nothing that Unicode calls White_Space; `\s` means other characters in each language. */
+const KEY_NAME = /^[^+\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+$/u;
 const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/;
 const LONE_SURROGATE = /\p{Surrogate}/u;
 

@@ -12,6 +12,7 @@ import type {
   Executor,
   ExecutorCall,
   FlushOptions,
+  ImportSource,
   LoadAtlasOptions,
   ResolveOptions,
   SessionOptions,
@@ -25,6 +26,7 @@ import type {
   Approval,
   AtlasSummary,
   ExecuteResponse,
+  ImportResult,
   JsonObject,
   Resolution,
   ResolverStatistics,
@@ -278,6 +280,10 @@ class CraClient implements Cra {
 
   exportStream(sessionId: string): ReadableStream<Uint8Array> {
     return this.#parts.traces.exportStream(sessionId);
+  }
+
+  importSession(source: ImportSource): Promise<ImportResult> {
+    return this.#parts.traces.importSession(source);
   }
 
   pin(sessionId: string, pinned?: boolean): Promise<void> {

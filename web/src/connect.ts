@@ -56,6 +56,7 @@ export async function connectTraces(pyodide: PyodideLike, options: TraceOptions 
     publicKey: () => client.publicKey(),
     exportJsonl: (sessionId) => client.exportJsonl(sessionId),
     exportStream: (sessionId) => client.exportStream(sessionId),
+    importSession: (source) => client.importSession(source),
     pin: (sessionId, pinned) => client.pin(sessionId, pinned),
     sealedSessions: () => client.sealedSessions(),
     sessions: () => client.sessions(),

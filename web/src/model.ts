@@ -253,6 +253,20 @@ export interface SessionHead {
    * null where nobody can tell. Means nothing once the session has ended.
    */
   readonly at_risk: number | null;
+  /** There, and true, when it came by `importSession`: its writer is elsewhere, and nothing is ever appended to it here. */
+  readonly imported?: true;
+}
+
+/** What an import did. */
+export interface ImportResult {
+  readonly session_id: string;
+  /** False when all of it was there already, and nothing was stored. */
+  readonly imported: boolean;
+  readonly events: number;
+  readonly head: string;
+  readonly algorithm: string;
+  /** As of the verification: empty or ["truncated"]. */
+  readonly warnings: readonly string[];
 }
 
 /** What is left of a session whose events were removed by retention: where its chain ended. */
@@ -289,6 +303,14 @@ export interface QuarantineNotice {
   readonly reason: "session_forked" | "sequence_gap" | "bad_batch" | "unknown_algorithm" | "algorithm_changed";
 }
 
+/** What was done to make many small segments few larger ones (PROTOCOL 3.18.5). */
+export interface CompactionStatistics {
+  readonly steps: number;
+  readonly segments_joined: number;
+  /** Steps that the store refused. They are tried again, and nothing depends on them. */
+  readonly failures: number;
+}
+
 /** What the trace worker did so far. Counts are of this worker's life. */
 export interface TraceStatistics {
   /** `full`: the store has no room; what is drained is kept and tried again until it has. */
@@ -312,6 +334,8 @@ export interface TraceStatistics {
   readonly checkpoints: CheckpointStatistics;
   /** Null where no witness is told. */
   readonly witness: WitnessStatistics | null;
+  /** All 0 where the store has no segments: files, memory. */
+  readonly compaction: CompactionStatistics;
   /** How often a trace worker that died was replaced. */
   readonly restarts: number;
   /** What the browser answered when asked to keep this origin's data: null where nobody was asked, or it has not said. */
@@ -341,7 +365,7 @@ export interface WitnessStatistics {
 }
 
 /** The part of the statistics that the trace worker itself knows. */
-export type WriterStatistics = Omit<TraceStatistics, "checkpoints" | "witness" | "recovery" | "recovered" | "sessions_removed" | "restarts" | "persisted">;
+export type WriterStatistics = Omit<WorkerStatistics, "checkpoints" | "witness" | "compaction" | "recovery" | "recovered" | "sessions_removed">;
 export type WorkerStatistics = Omit<TraceStatistics, "restarts" | "persisted">;
 
 /** The resolver's own figures; more fields may be present. `atlases` are the ids of the loaded ones. */

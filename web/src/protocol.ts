@@ -6,7 +6,7 @@
  */
 
 import type { HashAlgorithm } from "./algorithms.js";
-import type { QuarantineNotice, SealedSession, SessionHead, VerifyResult, WorkerStatistics } from "./model.js";
+import type { ImportResult, QuarantineNotice, SealedSession, SessionHead, VerifyResult, WorkerStatistics } from "./model.js";
 import type { Retention } from "./retention.js";
 import type { Durability } from "./store.js";
 
@@ -153,6 +153,14 @@ export interface StoredChunk {
   readonly next: number | null;
 }
 
+export interface ImportChunk {
+  /** A UUID that the page made for this import. */
+  readonly import_id: string;
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+  readonly last: boolean;
+}
+
 /** What the trace worker answers to the page. */
 export interface TraceMethods {
   open: {
@@ -182,6 +190,9 @@ export interface TraceMethods {
   public_key: { params: null; result: string };
   sessions: { params: null; result: readonly SessionHead[] };
   sealed: { params: null; result: readonly SealedSession[] };
+  /** The next bytes of a trace; `offset` is how many came before. Null until the `last` ones are stored. */
+  import_chunk: { params: ImportChunk; result: ImportResult | null };
+  import_abort: { params: { readonly import_id: string }; result: null };
   pin: { params: { readonly session_id: string; readonly pinned: boolean }; result: null };
   statistics: { params: null; result: WorkerStatistics };
   /** The resolver died: its port does not tell in browsers, the page does. */

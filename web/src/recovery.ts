@@ -24,12 +24,19 @@ const encoder = new TextEncoder();
 
 const RECOVERED_KEPT = 100;
 
+/** Pauses between looks after the first one: the worker of a page that was left may outlive it for some seconds. */
+const NEXT_LOOKS_MS: readonly number[] = [1_000, 3_000, 10_000, 30_000];
+
+/** Call `work` in `delayMs`; returns what cancels it. */
+type After = (delayMs: number, work: () => void) => () => void;
+
 /** Finds what has no writer and ends it. A session that cannot be ended is told, and does not keep the others. */
 export class Recovery {
   readonly #context: RecoveryContext;
   readonly #onProblem: (problem: CraError) => void;
   readonly #onEnded: (head: SessionHead) => void;
   readonly #recovered: RecoveredSession[] = [];
+  #cancelLook: () => void = () => undefined;
 
   /** `onEnded` is told where each session that was ended here stands. */
   constructor(
@@ -49,16 +56,40 @@ export class Recovery {
 
   /**
    * End the sessions that have no writer: unfinished, not `running` in this writer's resolver, and their lock is free.
-   * Rejects when the store's sessions cannot be read.
+   * Resolves to whether another held a lock. Rejects when the store's sessions cannot be read.
    */
-  async endOrphans(running: ReadonlySet<string>): Promise<void> {
+  async endOrphans(running: ReadonlySet<string>): Promise<boolean> {
     const { store } = this.#context;
+    let held = false;
     for (const head of await store.sessions()) {
       const { session_id: sessionId } = head;
-      if (head.ended || running.has(sessionId) || store.locks.holds(sessionId)) continue;
-      if (!(await store.locks.take(sessionId, head.at_risk))) continue;
-      await this.#end(sessionId, head.at_risk, "interrupted");
+      // An imported session's writer is elsewhere.
+      if (head.ended || head.imported === true || running.has(sessionId) || store.locks.holds(sessionId)) continue;
+      if (await store.locks.take(sessionId, head.at_risk)) await this.#end(sessionId, head.at_risk, "interrupted");
+      else held = true;
     }
+    return held;
+  }
+
+  /** Look some more times, as long as others hold locks of unfinished sessions, until `stop`. Returns at once. */
+  keepLooking(running: ReadonlySet<string>, after: After, delaysMs = NEXT_LOOKS_MS): void {
+    const [delayMs, ...rest] = delaysMs;
+    if (delayMs === undefined) return;
+    this.#cancelLook = after(delayMs, () => {
+      void this.endOrphans(running).then(
+        (held) => {
+          if (held) this.keepLooking(running, after, rest);
+        },
+        (problem: unknown) => {
+          this.#onProblem(CraError.from(problem, "store_failed"));
+        },
+      );
+    });
+  }
+
+  /** Look no more: before a sleep, whose end takes locks again, and at the close. */
+  stop(): void {
+    this.#cancelLook();
   }
 
   /** End sessions of this writer whose resolver is gone for good. */

@@ -84,6 +84,13 @@ export class FileSessionLocks implements SessionLocks {
     return (await this.#read(this.#path(sessionId))).at_risk;
   }
 
+  /** Whether another process that runs writes the session. Another client of this process is told apart by its heads alone. */
+  async isElsewhere(sessionId: string): Promise<boolean> {
+    if (this.#held.has(sessionId)) return false;
+    const lock = await this.#read(this.#path(sessionId));
+    return lock.pid !== process.pid && this.#isHeld(lock);
+  }
+
   #path(sessionId: string): string {
     return `${this.#folder}/${sessionId}.json`;
   }

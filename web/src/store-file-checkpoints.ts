@@ -55,14 +55,27 @@ export class FileCheckpoints {
     await this.#fs.rename(`${path}.part`, path);
   }
 
+  async sizes(): Promise<ReadonlyMap<string, number>> {
+    return new Map((await this.#newest()).map(({ session_id, size }) => [session_id, size]));
+  }
+
   async unwitnessed(): Promise<readonly StoredCheckpoint[]> {
+    const found: StoredCheckpoint[] = [];
+    for (const newest of await this.#newest()) {
+      const told = Number(new TextDecoder().decode(await this.#bytes(this.#witnessedPath(newest.session_id))));
+      if (!(told >= newest.size)) found.push(newest);
+    }
+    return found;
+  }
+
+  /** The newest of each session, by session. */
+  async #newest(): Promise<readonly StoredCheckpoint[]> {
     const found: StoredCheckpoint[] = [];
     for (const name of (await this.#fs.readdir(this.#folder)).sort()) {
       const sessionId = name.slice(0, -SUFFIX.length);
       if (!name.endsWith(SUFFIX) || !UUID.test(sessionId)) continue;
       const newest = (await this.of(sessionId)).at(-1);
-      const told = Number(new TextDecoder().decode(await this.#bytes(this.#witnessedPath(sessionId))));
-      if (newest !== undefined && !(told >= newest.size)) found.push(newest);
+      if (newest !== undefined) found.push(newest);
     }
     return found;
   }

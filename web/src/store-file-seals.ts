@@ -45,6 +45,11 @@ export class FileSeals {
     await this.#fs.rename(`${path}.part`, path);
   }
 
+  /** The session is here again. */
+  async unseal(sessionId: string): Promise<void> {
+    await this.#fs.rm(`${this.#seals}/${sessionId}${SUFFIX}`, { force: true });
+  }
+
   async all(): Promise<readonly SealedSession[]> {
     const names = (await this.#names(this.#seals)).filter((name) => name.endsWith(SUFFIX) && UUID.test(name.slice(0, -SUFFIX.length)));
     const texts = await Promise.all(names.map((name) => this.#fs.readFile(`${this.#seals}/${name}`, "utf8")));

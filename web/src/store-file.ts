@@ -2,8 +2,8 @@
  * Traces as files, for Node: one `<session_id>.trace.jsonl` per session, fsynced, readable by any tool.
  *
  * The head is the last line, its hash what the first one names. A torn last line, left by a crash inside a write that was never acknowledged, is cut back
- * when the writer next appends; readers only stop before it. One process writes a folder: two would have to agree on a
- * lock first, and a file that grew by another's hand is noticed by its size.
+ * when the writer next appends; readers only stop before it. Processes may share a folder: a session is appended to by the
+ * one that has its lock, and a file that grew by another's hand is noticed by its size.
  */
 
 import type * as Fs from "node:fs/promises";
@@ -19,7 +19,8 @@ import { FileSessionLocks } from "./session-locks-file.js";
 import { FileCheckpoints } from "./store-file-checkpoints.js";
 import { FileSeals } from "./store-file-seals.js";
 import { sameHead, sealedOf } from "./store.js";
-import type { BatchWrite, QuarantineRecord, Segment, StoredCheckpoint, TraceStore } from "./store.js";
+import { FileStaging } from "./store-file-staging.js";
+import type { BatchWrite, QuarantineRecord, Segment, StagedSession, StoredCheckpoint, TraceStore } from "./store.js";
 
 const SUFFIX = ".trace.jsonl";
 const LF = 10;
@@ -37,21 +38,25 @@ type ChainedHead = Omit<SessionHead, "at_risk">;
 export class FileStore implements TraceStore {
   readonly name = "file";
   readonly locks: FileSessionLocks;
+  /** A session is one file, however many batches wrote it. */
+  readonly compaction = null;
   readonly #fs: typeof Fs;
   readonly #folder: string;
   readonly #seals: FileSeals;
   readonly #checkpoints: FileCheckpoints;
+  readonly #staging: FileStaging;
   /** One commit at a time: compare and swap are several steps here. */
   #turn: Promise<unknown> = Promise.resolve();
   readonly #known = new Map<string, KnownFile>();
   #closed = false;
 
-  private constructor(fs: typeof Fs, folder: string, locks: FileSessionLocks) {
+  private constructor(fs: typeof Fs, folder: string, locks: FileSessionLocks, staging: FileStaging) {
     this.#fs = fs;
     this.#folder = folder;
     this.#seals = new FileSeals(fs, folder);
     this.#checkpoints = new FileCheckpoints(fs, folder);
     this.locks = locks;
+    this.#staging = staging;
   }
 
   /** Open `folder`, made when absent. `owner` is the name under which sessions are locked. */
@@ -59,7 +64,9 @@ export class FileStore implements TraceStore {
     // Loaded here and not at the top, so that the bundle loads in browsers too.
     const [fs, { hostname }] = await Promise.all([import("node:fs/promises"), import("node:os")]);
     const locks = new FileSessionLocks(fs, `${folder}/locks`, checkedSessionId(owner), hostname());
-    const store = new FileStore(fs, folder, locks);
+    // Locks of their own: the writer gives all of its locks back at its end.
+    const importLocks = new FileSessionLocks(fs, `${folder}/imports`, owner, hostname());
+    const store = new FileStore(fs, folder, locks, new FileStaging(fs, folder, SUFFIX, importLocks));
     await store.#run(async () => {
       await fs.mkdir(store.#quarantineFolder, { recursive: true });
       await fs.mkdir(`${folder}/locks`, { recursive: true });
@@ -93,6 +100,8 @@ export class FileStore implements TraceStore {
       for (const { session_id, head } of write.expected) {
         if (!sameHead(await this.#head(checkedSessionId(session_id)), head)) return false;
       }
+      // Two processes that append to one file at once would both see its old end.
+      for (const { session_id } of write.segments) if (await this.locks.isElsewhere(session_id)) return false;
       const created = write.segments.some((segment) => !this.#known.has(segment.session_id));
       for (const segment of write.segments) {
         const head = write.heads.find(({ session_id }) => session_id === segment.session_id);
@@ -146,7 +155,7 @@ export class FileStore implements TraceStore {
       for (const id of await this.#ids()) {
         const head = await this.#head(id);
         const { size, mtimeMs } = await this.#fs.stat(this.#path(id));
-        const ended = head?.ended ?? false;
+        const ended = (head?.ended ?? false) || (await this.#staging.isImported(id));
         all.push({ session_id: id, ended, pinned: pinned.has(id), size_bytes: size, updated_ms: Math.floor(mtimeMs) });
       }
       return all;
@@ -164,14 +173,33 @@ export class FileStore implements TraceStore {
   remove(sessionId: string, nowMs: number): Promise<boolean> {
     return this.#run(async () => {
       const head = await this.#wholeHead(checkedSessionId(sessionId));
-      if (head?.ended !== true || (await this.#seals.pinned()).has(sessionId)) return false;
+      if (head === null || !(head.ended || head.imported === true) || (await this.#seals.pinned()).has(sessionId)) return false;
       await this.#seals.seal(sealedOf(head, nowMs));
       this.#known.delete(sessionId);
       await this.#checkpoints.keepNewest(sessionId);
       await this.#fs.rm(this.#path(sessionId));
+      await this.#staging.forget(sessionId);
       await this.#syncFolder(this.#folder);
       return true;
     });
+  }
+
+  async stage(importId: string): Promise<StagedSession> {
+    const staged = await this.#run(() => this.#staging.begin(checkedSessionId(importId)));
+    return {
+      add: ({ bytes }) => this.#run(() => staged.add(bytes)),
+      publish: (head) =>
+        this.#run(async () => {
+          if (!(await staged.publish(head.session_id, (folder) => this.#syncFolder(folder)))) return false;
+          await this.#seals.unseal(head.session_id);
+          return true;
+        }),
+      discard: () => staged.discard(),
+    };
+  }
+
+  sweepStaged(): Promise<number> {
+    return this.#run(() => this.#staging.sweep());
   }
 
   sealed(): Promise<readonly SealedSession[]> {
@@ -188,6 +216,10 @@ export class FileStore implements TraceStore {
 
   checkpoints(sessionId: string): Promise<readonly StoredCheckpoint[]> {
     return this.#run(() => this.#checkpoints.of(checkedSessionId(sessionId)));
+  }
+
+  checkpointSizes(): Promise<ReadonlyMap<string, number>> {
+    return this.#run(() => this.#checkpoints.sizes());
   }
 
   unwitnessed(): Promise<readonly StoredCheckpoint[]> {
@@ -228,7 +260,8 @@ export class FileStore implements TraceStore {
   async #wholeHead(sessionId: string): Promise<SessionHead | null> {
     const head = await this.#head(sessionId);
     if (head === null) return null;
-    return { ...head, at_risk: head.ended ? 0 : await this.locks.atRisk(sessionId) };
+    const imported = (await this.#staging.isImported(sessionId)) ? ({ imported: true } as const) : {};
+    return { ...head, at_risk: head.ended ? 0 : await this.locks.atRisk(sessionId), ...imported };
   }
 
   async #head(sessionId: string): Promise<ChainedHead | null> {

@@ -5,11 +5,13 @@
  */
 
 import { openDB } from "idb";
-import type { DBSchema, IDBPDatabase } from "idb";
+import type { DBSchema, IDBPDatabase, IDBPObjectStore } from "idb";
 
 import { DEFAULT_ALGORITHM } from "./algorithms.js";
-import { joinBytes, splitLines } from "./bytes.js";
+import { bytesBehindLines, joinBytes, splitLines } from "./bytes.js";
 import { generateKeys } from "./checkpoint-keys.js";
+import { COMPACT_BYTES, COMPACT_SEGMENTS, joinSegments, planCompaction, SMALL_BYTES } from "./compaction.js";
+import type { CompactStep, SegmentCompaction } from "./compaction.js";
 import { CraError } from "./errors.js";
 import type { SealedSession, SessionHead } from "./model.js";
 import type { StoredChunk } from "./protocol.js";
@@ -17,17 +19,22 @@ import { NoLocks, WebSessionLocks } from "./session-locks.js";
 import type { SessionLocks } from "./session-locks.js";
 import type { Footprint } from "./retention.js";
 import { sameHead, sealedOf } from "./store.js";
-import type { BatchWrite, QuarantineRecord, Segment, StoredCheckpoint, TraceStore } from "./store.js";
+import { IndexedDbStaging } from "./store-indexeddb-staging.js";
+import type { BatchWrite, QuarantineRecord, Segment, StagedSession, StoredCheckpoint, TraceStore } from "./store.js";
 
 /** Heads that were stored before there was a choice of hashes, recovery or retention, lack their members. */
-type StoredHead = Omit<SessionHead, "algorithm" | "at_risk"> &
+export type StoredHead = Omit<SessionHead, "algorithm" | "at_risk"> &
   Partial<Pick<SessionHead, "algorithm" | "at_risk">> & {
     readonly pinned?: boolean;
     readonly size_bytes?: number;
     readonly updated_ms?: number;
+    /** Segments that begin before this number are compact. */
+    readonly compact_to?: number;
+    /** How many segments are not; unknown in heads of before there was compaction. */
+    readonly loose?: number;
   };
 
-interface TraceSchema extends DBSchema {
+export interface TraceSchema extends DBSchema {
   segments: { key: [session_id: string, first_sequence: number]; value: Segment };
   heads: { key: string; value: StoredHead };
   quarantine: { key: [session_id: string, first_sequence: number, event_id: string]; value: QuarantineRecord };
@@ -42,6 +49,12 @@ const VERSION = 3;
 
 /** The name of the one key that signs checkpoints. */
 const SIGNING_KEY = "checkpoint";
+
+type SegmentReader = Pick<IDBPObjectStore<TraceSchema, ["segments"], "segments">, "getKey" | "openCursor">;
+interface LooseReader {
+  getAll(range: IDBKeyRange, count: number): Promise<Segment[]>;
+}
+
 const STORES = ["segments", "heads", "quarantine"] as const;
 
 /** Segments that one request of a read fetches at most. */
@@ -50,7 +63,12 @@ const SEGMENTS_PER_READ = 64;
 export class IndexedDbStore implements TraceStore {
   readonly name = "indexeddb";
   readonly locks: SessionLocks;
+  readonly compaction: SegmentCompaction = {
+    fragmented: () => this.#fragmented(),
+    compact: (sessionId) => this.#compact(sessionId),
+  };
   readonly #databaseName: string;
+  readonly #staging: IndexedDbStaging;
   readonly #onBlocked: () => void;
   /** One promise for all callers, so that two calls at once open one connection. */
   #database: Promise<IDBPDatabase<TraceSchema>> | null = null;
@@ -59,7 +77,10 @@ export class IndexedDbStore implements TraceStore {
   private constructor(databaseName: string, onBlocked: () => void, manager: LockManager | undefined) {
     this.#databaseName = databaseName;
     this.#onBlocked = onBlocked;
-    this.locks = manager === undefined ? new NoLocks() : new WebSessionLocks(manager, databaseName);
+    const newLocks = (): SessionLocks => (manager === undefined ? new NoLocks() : new WebSessionLocks(manager, databaseName));
+    this.locks = newLocks();
+    // Of their own: the writer gives all of its locks back when the page sleeps.
+    this.#staging = new IndexedDbStaging((work) => this.#run(work), newLocks());
   }
 
   /**
@@ -131,9 +152,14 @@ export class IndexedDbStore implements TraceStore {
     return this.#run(async (database) => {
       const { store } = database.transaction("segments");
       const taken: Uint8Array[] = [];
-      let size = 0;
       let next = position;
-      for (let wanted = 1; wanted > 0; wanted = segmentsToFetch(taken.length, size, maxBytes)) {
+      const begun = await segmentAround(store, sessionId, position);
+      if (begun !== null) {
+        taken.push(bytesBehindLines(begun.bytes, position - begun.first_sequence));
+        next = begun.first_sequence + begun.count;
+      }
+      let size = taken[0]?.length ?? 0;
+      for (let wanted = begun === null ? 1 : segmentsToFetch(1, size, maxBytes); wanted > 0; wanted = segmentsToFetch(taken.length, size, maxBytes)) {
         const segments = await store.getAll(keysFrom(sessionId, next), wanted);
         for (const segment of segments) {
           if (size > 0 && size + segment.bytes.length > maxBytes) return { bytes: joinBytes(taken), next };
@@ -149,7 +175,9 @@ export class IndexedDbStore implements TraceStore {
 
   lines(sessionId: string, from: number, to: number): Promise<readonly string[]> {
     return this.#run(async (database) => {
-      const all = await database.getAll("segments", IDBKeyRange.bound([sessionId, 0], [sessionId, to], false, true));
+      const { store } = database.transaction("segments");
+      const start = (await segmentAround(store, sessionId, from))?.first_sequence ?? from;
+      const all = start < to ? await store.getAll(IDBKeyRange.bound([sessionId, start], [sessionId, to], false, true)) : [];
       const wanted = all.filter((segment) => segment.first_sequence + segment.count > from);
       const first = wanted[0]?.first_sequence ?? from;
       return wanted.flatMap((segment) => splitLines(segment.bytes)).slice(from - first, to - first);
@@ -162,9 +190,9 @@ export class IndexedDbStore implements TraceStore {
 
   footprints(): Promise<readonly Footprint[]> {
     return this.#run(async (database) =>
-      (await database.getAll("heads")).map(({ session_id, ended, pinned, size_bytes, updated_ms }) => ({
+      (await database.getAll("heads")).map(({ session_id, ended, imported, pinned, size_bytes, updated_ms }) => ({
         session_id,
-        ended,
+        ended: ended || imported === true,
         pinned: pinned ?? false,
         size_bytes: size_bytes ?? 0,
         updated_ms: updated_ms ?? 0,
@@ -187,7 +215,7 @@ export class IndexedDbStore implements TraceStore {
       const transaction = database.transaction(["segments", "heads", "sealed", "checkpoints"], "readwrite", { durability: "strict" });
       const heads = transaction.objectStore("heads");
       const head = await heads.get(sessionId);
-      const removable = head !== undefined && head.ended && head.pinned !== true;
+      const removable = head !== undefined && (head.ended || head.imported === true) && head.pinned !== true;
       const checkpoints = transaction.objectStore("checkpoints");
       const older = removable ? (await checkpoints.getAllKeys(keysFrom(sessionId, 0))).slice(0, -1) : [];
       for (const key of older) void checkpoints.delete(key).catch(ignoredHere);
@@ -199,6 +227,14 @@ export class IndexedDbStore implements TraceStore {
       await transaction.done;
       return removable;
     });
+  }
+
+  stage(importId: string): Promise<StagedSession> {
+    return this.#staging.begin(importId);
+  }
+
+  sweepStaged(): Promise<number> {
+    return this.#staging.sweep();
   }
 
   sealed(): Promise<readonly SealedSession[]> {
@@ -215,11 +251,15 @@ export class IndexedDbStore implements TraceStore {
     return this.#run((database) => database.getAll("checkpoints", keysFrom(sessionId, 0)));
   }
 
+  /** Keys only, in order: the last of a session is its newest. */
+  checkpointSizes(): Promise<ReadonlyMap<string, number>> {
+    return this.#run(async (database) => new Map(await database.getAllKeys("checkpoints")));
+  }
+
   unwitnessed(): Promise<readonly StoredCheckpoint[]> {
     return this.#run(async (database) => {
       const transaction = database.transaction(["checkpoints", "witnessed"]);
       const [checkpoints, witnessed] = [transaction.objectStore("checkpoints"), transaction.objectStore("witnessed")];
-      // Keys only, in order: the last of a session is its newest.
       const sizes = new Map(await checkpoints.getAllKeys());
       const found: StoredCheckpoint[] = [];
       for (const [sessionId, size] of sizes) {
@@ -249,6 +289,39 @@ export class IndexedDbStore implements TraceStore {
       if (first === undefined) void transaction.store.add({ privateKey: made.privateKey, publicKey: made.publicKey }, SIGNING_KEY).catch(ignoredHere);
       await transaction.done;
       return first ?? made;
+    });
+  }
+
+  #fragmented(): Promise<readonly string[]> {
+    return this.#run(async (database) => {
+      const heads = await database.getAll("heads");
+      const few = ({ ended, loose = COMPACT_SEGMENTS }: StoredHead): boolean => loose < (ended ? 2 : COMPACT_SEGMENTS);
+      return heads.filter((head) => !few(head)).map(({ session_id }) => session_id);
+    });
+  }
+
+  #compact(sessionId: string): Promise<CompactStep> {
+    return this.#run(async (database) => {
+      const transaction = database.transaction(["segments", "heads"], "readwrite", { durability: "relaxed" });
+      const [segments, heads] = [transaction.objectStore("segments"), transaction.objectStore("heads")];
+      const head = await heads.get(sessionId);
+      const from = head?.compact_to ?? 0;
+      const { loose, atEnd } = await looseSegments(segments, sessionId, from);
+      const { join, settle } = planCompaction(loose, from, atEnd && head?.ended === true);
+      const [first, ...others] = loose.slice(0, join);
+      const last = loose[settle - 1];
+      const compactTo = last === undefined ? from : last.first_sequence + last.count;
+      if (first !== undefined) {
+        const behind = IDBKeyRange.bound([sessionId, first.first_sequence], [sessionId, compactTo], true, true);
+        void segments.delete(behind).catch(ignoredHere);
+        void segments.put(joinSegments([first, ...others])).catch(ignoredHere);
+      }
+      if (head !== undefined) {
+        const known = atEnd ? loose.length : Math.max(head.loose ?? 0, loose.length);
+        void heads.put({ ...head, compact_to: compactTo, loose: known - settle }).catch(ignoredHere);
+      }
+      await transaction.done;
+      return { joined: join, more: settle > 0 };
     });
   }
 
@@ -323,19 +396,52 @@ function lockManager(): LockManager | undefined {
 }
 
 function wholeHead(head: StoredHead): SessionHead {
-  const { session_id, next_sequence, head_hash, ended, algorithm = DEFAULT_ALGORITHM, at_risk = null } = head;
-  return { session_id, next_sequence, head_hash, ended, algorithm, at_risk };
+  const { session_id, next_sequence, head_hash, ended, algorithm = DEFAULT_ALGORITHM, at_risk = null, imported } = head;
+  return { session_id, next_sequence, head_hash, ended, algorithm, at_risk, ...(imported === true ? { imported } : {}) };
 }
 
 /** The head as it is stored: with what its session takes, and when it was written. */
 function grown(head: SessionHead, before: StoredHead | undefined, added: readonly Segment[]): StoredHead {
   const size = added.reduce((sum, { bytes }) => sum + bytes.length, before?.size_bytes ?? 0);
-  return { ...head, pinned: before?.pinned ?? false, size_bytes: size, updated_ms: Date.now() };
+  let compactTo = before?.compact_to ?? 0;
+  let loose = before === undefined ? 0 : (before.loose ?? COMPACT_SEGMENTS);
+  for (const { first_sequence: first, count, bytes } of added) {
+    if (loose === 0 && bytes.length >= SMALL_BYTES) compactTo = first + count;
+    else loose += 1;
+  }
+  return { ...head, pinned: before?.pinned ?? false, size_bytes: size, updated_ms: Date.now(), compact_to: compactTo, loose };
 }
 
 /** Array keys sort after every number, so [id, []] ends the id's range. */
 function keysFrom(sessionId: string, number: number): IDBKeyRange {
   return IDBKeyRange.bound([sessionId, number], [sessionId, []]);
+}
+
+/** The segment that holds `sequence` behind its first line: compaction may have moved a position into one. */
+async function segmentAround(store: SegmentReader, sessionId: string, sequence: number): Promise<Segment | null> {
+  if (sequence === 0 || (await store.getKey([sessionId, sequence])) !== undefined) return null;
+  const before = IDBKeyRange.bound([sessionId, 0], [sessionId, sequence]);
+  const segment = (await store.openCursor(before, "prev"))?.value;
+  return segment !== undefined && segment.first_sequence + segment.count > sequence ? segment : null;
+}
+
+/** What one step of compaction may look at, from `from` on, and whether that is all there is. */
+async function looseSegments(store: LooseReader, sessionId: string, from: number): Promise<{ loose: Segment[]; atEnd: boolean }> {
+  const loose: Segment[] = [];
+  let size = 0;
+  let next = from;
+  for (let wanted = 2; wanted > 0; wanted = segmentsToFetch(loose.length, size, COMPACT_BYTES)) {
+    const asked = Math.min(wanted, COMPACT_SEGMENTS - loose.length);
+    if (asked === 0) break;
+    const fetched = await store.getAll(keysFrom(sessionId, next), asked);
+    for (const segment of fetched) {
+      loose.push(segment);
+      size += segment.bytes.length;
+      next = segment.first_sequence + segment.count;
+    }
+    if (fetched.length < asked) return { loose, atEnd: true };
+  }
+  return { loose, atEnd: false };
 }
 
 /** How many segments of the size of those before fill what is left of `maxBytes`; 0 when it is full. */

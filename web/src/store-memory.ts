@@ -7,12 +7,13 @@ import { NoLocks } from "./session-locks.js";
 import type { SessionLocks } from "./session-locks.js";
 import type { Footprint } from "./retention.js";
 import { sameHead, sealedOf } from "./store.js";
-import type { BatchWrite, QuarantineRecord, Segment, StoredCheckpoint, TraceStore } from "./store.js";
+import type { BatchWrite, QuarantineRecord, Segment, StagedSession, StoredCheckpoint, TraceStore } from "./store.js";
 import { joinBytes, splitLines } from "./bytes.js";
 
 export class MemoryStore implements TraceStore {
   readonly name = "memory";
   readonly locks: SessionLocks = new NoLocks();
+  readonly compaction = null;
   readonly #segments = new Map<string, Segment[]>();
   readonly #heads = new Map<string, SessionHead>();
   readonly #pinned = new Set<string>();
@@ -76,9 +77,9 @@ export class MemoryStore implements TraceStore {
   }
 
   footprints(): Promise<readonly Footprint[]> {
-    const all = [...this.#heads.values()].map(({ session_id, ended }) => ({
+    const all = [...this.#heads.values()].map(({ session_id, ended, imported = false }) => ({
       session_id,
-      ended,
+      ended: ended || imported,
       pinned: this.#pinned.has(session_id),
       size_bytes: (this.#segments.get(session_id) ?? []).reduce((sum, { bytes }) => sum + bytes.length, 0),
       updated_ms: this.#updated.get(session_id) ?? 0,
@@ -95,12 +96,36 @@ export class MemoryStore implements TraceStore {
 
   remove(sessionId: string, nowMs: number): Promise<boolean> {
     const head = this.#heads.get(sessionId);
-    if (head?.ended !== true || this.#pinned.has(sessionId)) return Promise.resolve(false);
+    if (head === undefined || !(head.ended || head.imported === true) || this.#pinned.has(sessionId)) return Promise.resolve(false);
     this.#sealed.set(sessionId, sealedOf(head, nowMs));
     this.#heads.delete(sessionId);
     this.#segments.delete(sessionId);
     this.#checkpoints.set(sessionId, (this.#checkpoints.get(sessionId) ?? []).slice(-1));
     return Promise.resolve(true);
+  }
+
+  stage(): Promise<StagedSession> {
+    const staged: Segment[] = [];
+    return Promise.resolve({
+      add: (segment) => {
+        staged.push(segment);
+        return Promise.resolve();
+      },
+      publish: (head) => {
+        const { session_id: sessionId } = head;
+        if (this.#heads.has(sessionId)) return Promise.resolve(false);
+        this.#segments.set(sessionId, staged);
+        this.#heads.set(sessionId, { ...head, imported: true });
+        this.#updated.set(sessionId, Date.now());
+        this.#sealed.delete(sessionId);
+        return Promise.resolve(true);
+      },
+      discard: () => Promise.resolve(),
+    });
+  }
+
+  sweepStaged(): Promise<number> {
+    return Promise.resolve(0);
   }
 
   sealed(): Promise<readonly SealedSession[]> {
@@ -115,6 +140,11 @@ export class MemoryStore implements TraceStore {
 
   checkpoints(sessionId: string): Promise<readonly StoredCheckpoint[]> {
     return Promise.resolve(this.#checkpoints.get(sessionId) ?? []);
+  }
+
+  checkpointSizes(): Promise<ReadonlyMap<string, number>> {
+    const newest = [...this.#checkpoints.values()].flatMap((each) => each.slice(-1));
+    return Promise.resolve(new Map(newest.map(({ session_id, size }) => [session_id, size])));
   }
 
   unwitnessed(): Promise<readonly StoredCheckpoint[]> {

@@ -2,6 +2,7 @@
 
 import type { QuarantineNotice, SealedSession, SessionHead } from "./model.js";
 import type { StorageKind, StoredChunk } from "./protocol.js";
+import type { SegmentCompaction } from "./compaction.js";
 import type { Footprint } from "./retention.js";
 import type { SessionLocks } from "./session-locks.js";
 
@@ -26,6 +27,19 @@ export interface StoredCheckpoint {
   readonly size: number;
   readonly key: string;
   readonly note: string;
+}
+
+/** A session on its way in. Nobody sees it before it is published; what a crash leaves is swept by a later start. */
+export interface StagedSession {
+  /** Whole lines that follow those before. */
+  add(segment: Segment): Promise<void>;
+  /**
+   * Make the session known, at once and durably, as imported. False, with nothing stored, when it is there already.
+   * Rejects with `import_interrupted` when what was added is not all there any more. Over in every case.
+   */
+  publish(head: SessionHead): Promise<boolean>;
+  /** Leave nothing of it. Idempotent, also behind `publish`. */
+  discard(): Promise<void>;
 }
 
 /** What the writer saw of a session: null where the store had none. */
@@ -55,6 +69,8 @@ export interface BatchWrite {
 export interface TraceStore {
   readonly name: StorageKind;
   readonly locks: SessionLocks;
+  /** Null where there are no segments to join. A position that `read` gave stays good when they are. */
+  readonly compaction: SegmentCompaction | null;
   /** Where the session's chain stands, or null when the store does not know it. */
   head(sessionId: string): Promise<SessionHead | null>;
   /** Every session, by id (ids are in the order of their time). */
@@ -75,16 +91,22 @@ export interface TraceStore {
   /** Keep a session from being removed, or no longer. Resolves to false when the store does not know it. */
   pin(sessionId: string, pinned: boolean): Promise<boolean>;
   /**
-   * Remove an ended session's events and keep where its chain ended, with its newest checkpoint. Resolves to false, with nothing removed, when it
-   * has not ended, is pinned or unknown.
+   * Remove an ended session's events and keep where its chain ended, with its newest checkpoint. Resolves to false,
+   * with nothing removed, when it has not ended, is pinned or unknown.
    */
   remove(sessionId: string, nowMs: number): Promise<boolean>;
+  /** Begin to take in a session of another store. `importId` is a UUID of this import's own. */
+  stage(importId: string): Promise<StagedSession>;
+  /** Remove what imports of workers that are gone left; resolves to how many there were. */
+  sweepStaged(): Promise<number>;
   /** What is left of removed sessions, by id. */
   sealed(): Promise<readonly SealedSession[]>;
   /** Keep a checkpoint behind those of smaller size. */
   keepCheckpoint(checkpoint: StoredCheckpoint): Promise<void>;
   /** A session's checkpoints by size, also of one that was removed. */
   checkpoints(sessionId: string): Promise<readonly StoredCheckpoint[]>;
+  /** The size of each session's newest checkpoint. */
+  checkpointSizes(): Promise<ReadonlyMap<string, number>>;
   /** The newest checkpoint of each session of which `keepWitnessed` was told of none as large. */
   unwitnessed(): Promise<readonly StoredCheckpoint[]>;
   /** A witness knows a session up to this size. */

@@ -5,9 +5,11 @@ import { Channel, Reply } from "./channel.js";
 import type { None } from "./channel.js";
 import { CheckpointSigner } from "./checkpoint-signer.js";
 import { verifyWithCheckpoints } from "./checkpoint-verify.js";
+import { Compactor } from "./compaction.js";
 import { CraError } from "./errors.js";
 import { checkedSessionId } from "./formats.js";
 import { Hashers } from "./hashing.js";
+import { Imports } from "./import.js";
 import { randomBytes } from "./ids.js";
 import type { VerifyResult, WorkerStatistics } from "./model.js";
 import { openStore } from "./open-store.js";
@@ -48,6 +50,8 @@ interface Opened {
   readonly keeper: Keeper;
   readonly signer: CheckpointSigner;
   readonly sender: WitnessSender | null;
+  readonly compactor: Compactor;
+  readonly imports: Imports;
 }
 
 export class TraceHost {
@@ -102,6 +106,11 @@ export class TraceHost {
         public_key: () => this.#use().signer.publicKey(),
         sessions: () => this.#use().store.sessions(),
         sealed: () => this.#use().store.sealed(),
+        import_chunk: (chunk) => this.#use().imports.take(chunk),
+        import_abort: async ({ import_id }) => {
+          await this.#use().imports.abort(import_id);
+          return null;
+        },
         pin: ({ session_id, pinned }) => this.#pin(session_id, pinned),
         statistics: () => this.#statistics(),
         source_gone: () => {
@@ -176,7 +185,14 @@ export class TraceHost {
         signer.sign(head);
       },
     );
-    this.#opened = { store, writer, recovery, keeper, signer, sender };
+    const compactor = new Compactor({
+      compaction: store.compaction,
+      idle: () => writer.idle(),
+      mayRun: () => this.#asleep === null && writer.statistics().state === "running",
+      after: (delayMs, work) => workerClock.after(delayMs, work),
+    });
+    const imports = new Imports(store);
+    this.#opened = { store, writer, recovery, keeper, signer, sender, compactor, imports };
     sender?.start();
     // Python may take long to boot: nothing is asked of it before.
     if (this.#sourceReady) void this.#start();
@@ -203,17 +219,21 @@ export class TraceHost {
   async #start(): Promise<void> {
     const opened = this.#opened;
     if (opened === null) return;
-    const { store, writer, recovery, keeper, signer } = opened;
+    const { store, writer, recovery, keeper, signer, compactor } = opened;
     try {
       const running = await this.#source.call("running", null, SOURCE_DEADLINE_MS);
       this.#atRisk = running.lost_at_most;
       for (const sessionId of running.session_ids) await store.locks.take(sessionId, this.#atRisk);
       writer.start();
       await writer.settle();
-      await recovery.endOrphans(new Set(running.session_ids));
+      const own = new Set(running.session_ids);
+      const held = await recovery.endOrphans(own);
       this.#recovered = true;
-      await signer.idle();
+      if (held && this.#asleep === null) recovery.keepLooking(own, (delayMs, work) => workerClock.after(delayMs, work));
+      await signer.catchUp();
+      await store.sweepStaged();
       this.#tidy(keeper);
+      compactor.start();
     } catch (cause) {
       // What the store refused was told by the writer.
       if (this.#source.failure !== null || CraError.from(cause, "").code === "store_closed") return;
@@ -239,7 +259,8 @@ export class TraceHost {
   }
 
   /** Nothing may open the database again behind the pause. */
-  async #sleep({ writer, signer, sender }: Opened): Promise<readonly string[]> {
+  async #sleep({ writer, recovery, signer, sender }: Opened): Promise<readonly string[]> {
+    recovery.stop();
     await writer.settle().catch(() => undefined);
     await signer.idle();
     await sender?.rest();
@@ -254,12 +275,13 @@ export class TraceHost {
   }
 
   #statistics(): WorkerStatistics {
-    const { writer, recovery, keeper, signer, sender } = this.#use();
+    const { writer, recovery, keeper, signer, sender, compactor } = this.#use();
     return {
       ...writer.statistics(),
       sessions_removed: keeper.removed,
       checkpoints: signer.statistics(),
       witness: sender?.statistics() ?? null,
+      compaction: compactor.statistics,
       recovery: this.#recovered ? "done" : "waiting",
       recovered: recovery.recovered,
     };
@@ -316,7 +338,10 @@ export class TraceHost {
 
   async #close(final: boolean): Promise<null> {
     this.#cancelRetry();
+    this.#opened?.recovery.stop();
     this.#opened?.keeper.close();
+    this.#opened?.compactor.stop();
+    await this.#opened?.imports.close();
     await this.#stopping;
     const settled = final && (await this.#isDry());
     // Ends what waits for an answer of Python; a write that runs is waited for.

@@ -1,11 +1,12 @@
 /** The page's end of the trace worker: settles, reads and verifies. Shared by createCra and connectTraces. */
 
-import type { Deadlines, FlushOptions, TraceOptions, VerifyOptions } from "./api.js";
+import type { Deadlines, FlushOptions, ImportSource, TraceOptions, VerifyOptions } from "./api.js";
 import { joinBytes, splitLines } from "./bytes.js";
 import { checkedEvery, DEFAULT_CHECKPOINT_EVERY } from "./checkpoint-signer.js";
 import { CraError } from "./errors.js";
+import { importPieces } from "./import-source.js";
 import { randomBytes, uuid7 } from "./ids.js";
-import type { SealedSession, SessionHead, TraceEvent, TraceStatistics, VerifyResult } from "./model.js";
+import type { ImportResult, SealedSession, SessionHead, TraceEvent, TraceStatistics, VerifyResult } from "./model.js";
 import { watchPage } from "./page-life.js";
 import { defaultStorage } from "./platform.js";
 import type { StoredChunk, TraceMethods } from "./protocol.js";
@@ -113,6 +114,22 @@ export class TraceClient {
     const chunks: Uint8Array[] = [];
     for await (const chunk of this.#chunks(sessionId)) chunks.push(chunk);
     return joinBytes(chunks);
+  }
+
+  /** One piece is on its way at a time, so that a fast source waits for the store. */
+  async importSession(source: ImportSource): Promise<ImportResult> {
+    const importId = uuid7(Date.now(), randomBytes(10));
+    try {
+      for await (const piece of importPieces(source)) {
+        const chunk = { import_id: importId, ...piece };
+        const result = await this.#link.call("import_chunk", chunk, this.#deadlines.storeMs);
+        if (result !== null) return result;
+      }
+      throw new CraError("import_interrupted", "the source ended without its last piece");
+    } catch (cause) {
+      await this.#link.call("import_abort", { import_id: importId }, this.#deadlines.storeMs).catch(() => undefined);
+      throw CraError.from(cause, "import_interrupted");
+    }
   }
 
   sessions(): Promise<readonly SessionHead[]> {

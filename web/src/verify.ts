@@ -49,22 +49,48 @@ export async function verifyTrace(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   watch: ChainWatch = new ChainWatch([]),
 ): Promise<ChainResult> {
-  const verifier = new ChainVerifier(watch);
-  let rest = new Uint8Array();
-  for await (const chunk of chunks) {
-    const bytes = rest.length === 0 ? chunk : joinBytes([rest, chunk]);
+  const verifier = new TraceVerifier(watch);
+  for await (const chunk of chunks) if (!(await verifier.push(chunk))) break;
+  return verifier.end();
+}
+
+/** Verifies a trace whose chunks come one by one, as `verifyTrace` does. */
+export class TraceVerifier {
+  readonly #chain: ChainVerifier;
+  #rest = new Uint8Array();
+
+  constructor(watch: ChainWatch = new ChainWatch([])) {
+    this.#chain = new ChainVerifier(watch);
+  }
+
+  /** How many whole lines were good so far. */
+  get events(): number {
+    return this.#chain.events;
+  }
+
+  /** Null before the first good line. */
+  get sessionId(): string | null {
+    return this.#chain.sessionId;
+  }
+
+  /** False when the trace is bad; what follows changes nothing. Rejects with `hash_unavailable`. */
+  async push(chunk: Uint8Array): Promise<boolean> {
+    const bytes = this.#rest.length === 0 ? chunk : joinBytes([this.#rest, chunk]);
     let start = 0;
     for (let end = bytes.indexOf(LF); end !== -1; end = bytes.indexOf(LF, start)) {
       const line = bytes.subarray(start, end);
-      if (!(verifier.hasBegun ? verifier.check(line) : await verifier.begin(line))) return verifier.result();
+      if (!(this.#chain.hasBegun ? this.#chain.check(line) : await this.#chain.begin(line))) return false;
       start = end + 1;
     }
-    rest = bytes.slice(start);
+    this.#rest = bytes.slice(start);
     // One endless line must not fill the memory.
-    if (rest.length > MAX_LINE_BYTES) break;
+    return this.#rest.length > MAX_LINE_BYTES ? this.#chain.refuse("bad_field") : true;
   }
-  if (rest.length > 0) verifier.refuse("bad_field");
-  return verifier.result();
+
+  end(): ChainResult {
+    if (this.#rest.length > 0) this.#chain.refuse("bad_field");
+    return this.#chain.result();
+  }
 }
 
 /** What a verification is to remember for who compares heads: those of some sizes, and whose chain it is. */
@@ -108,6 +134,14 @@ class ChainVerifier {
 
   get hasBegun(): boolean {
     return this.#hash !== null;
+  }
+
+  get events(): number {
+    return this.#events;
+  }
+
+  get sessionId(): string | null {
+    return this.#last?.session_id ?? null;
   }
 
   /** Check the first line (without its LF), which names the hash; false when it is bad. Rejects as `createHasher`. */

@@ -16,7 +16,7 @@ export function checkedWitness(witness: string | URL): string {
   throw new CraError("invalid_witness", "a witness is the http or https address of one", { pointer: "/witness" });
 }
 
-/** Rejects with `witness_failed` where it does not answer as one. */
+/** Rejects with `witness_failed` where it does not answer, and with `witness_malformed` where it does not answer as one. */
 export async function askWitness(
   witness: string,
   sessionId: string,

@@ -177,6 +177,11 @@ export class TraceWriter {
     return error?.code === "store_full" ? "full" : "backing_off";
   }
 
+  /** Resolves when what drains or stores at the time of the call is done. */
+  async idle(): Promise<void> {
+    await this.#turn;
+  }
+
   /** Stop draining; what runs is waited for. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;

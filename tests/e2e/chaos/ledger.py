@@ -79,6 +79,10 @@ class Ledger:
     def open_sessions(self) -> list[str]:
         return [session for session in self.sessions if session not in self.settled]
 
+    def due_sessions(self) -> list[str]:
+        """What has no owner and must end, now that a tab has started."""
+        return [session for session in self.open_sessions() if self.sessions[session].due]
+
     def check(self, wanted: list[str], found: list[dict[str, Any]]) -> None:
         """Hold what is stored of the wanted sessions against what was told of them before it was read."""
         stored = {one["session"]: one for one in found}

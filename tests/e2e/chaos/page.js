@@ -125,6 +125,12 @@ globalThis.endWorker = (name) => {
 /** False, too, while the resolver is being replaced. */
 globalThis.recovered = () => cra.statistics().then(({ traces }) => traces.recovery === "done", () => false);
 
+/** Whether none of these is stored without its end: who starts looks some times more where a lock was held. */
+globalThis.allEnded = async (sessions) => {
+  const open = new Set((await cra.sessions()).filter(({ ended }) => !ended).map(({ session_id }) => session_id));
+  return !sessions.some((session) => open.has(session));
+};
+
 /** The runtimes' own sessions: what is stored and neither a session that a page began nor one of `known`. */
 globalThis.auditOwn = async (known) => {
   const skip = new Set(known);

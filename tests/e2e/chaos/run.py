@@ -13,11 +13,13 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from playwright.sync_api import BrowserContext, CDPSession, Page, Playwright, Route
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from cra_wasm.serve import serve_directory
 
@@ -108,6 +110,11 @@ class Run:
     def wait_recovered(self, tab: Tab) -> None:
         tab.page.wait_for_function("recovered()")
 
+    def wait_ended(self, page: Page, sessions: list[str]) -> None:
+        """Wait until recovery has ended them; what it has not by then is the check's to tell."""
+        with suppress(PlaywrightTimeoutError):
+            page.wait_for_function("sessions => allEnded(sessions)", arg=sessions, timeout=WAIT_MS)
+
     def one_fault(self, name: str) -> None:
         """Let the tabs work, break something, look at what is stored."""
         tab = self.random.choice(self.tabs)
@@ -126,6 +133,7 @@ class Run:
             tab.page.evaluate("pause()")
         wanted = self.ledger.open_sessions()
         page = self.tabs[-1].page
+        self.wait_ended(page, self.ledger.due_sessions())
         self.ledger.check(wanted, page.evaluate("wanted => audit(wanted)", wanted))
         self.ledger.check_own(page.evaluate("known => auditOwn(known)", self.ledger.known_sessions()))
         for tab in self.tabs:
