@@ -42,10 +42,6 @@ export async function verifyWithCheckpoints(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   { lines, publicKeys = [], witnessed = null }: CheckpointOptions,
 ): Promise<VerifyResult> {
-  if (publicKeys.length > 0 && lines.length === 0) {
-    await Promise.all(publicKeys.map(parseVkey));
-    throw new CraError("checkpoints_not_found", "there is no checkpoint for the key: ask the writer for them");
-  }
   const held = await readCheckpoints(lines, publicKeys, witnessed !== null);
   const watch = new ChainWatch([...held.checkpoints, ...(witnessed ?? [])].map(({ size }) => size));
   const chain = await verifyTrace(chunks, watch);
@@ -96,6 +92,9 @@ async function readCheckpoints(lines: readonly string[], publicKeys: readonly st
   const checkpoints: Checkpoint[] = [];
   try {
     const pinned = publicKeys.length === 0 ? null : await Promise.all(publicKeys.map(parseVkey));
+    if (pinned !== null && lines.length === 0) {
+      throw new CraError("checkpoints_not_found", "there is no checkpoint for the key: ask the writer for them");
+    }
     for (const line of lines) {
       try {
         checkpoints.push(await readCheckpoint(parseEntry(line), pinned));
