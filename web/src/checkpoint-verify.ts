@@ -91,10 +91,7 @@ export function parseWitnessed(ndjson: string): readonly WitnessedHead[] {
 async function readCheckpoints(lines: readonly string[], publicKeys: readonly string[], isAsked: boolean): Promise<Held> {
   const checkpoints: Checkpoint[] = [];
   try {
-    const pinned = publicKeys.length === 0 ? null : await Promise.all(publicKeys.map(parseVkey));
-    if (pinned !== null && lines.length === 0) {
-      throw new CraError("checkpoints_not_found", "there is no checkpoint for the key: ask the writer for them");
-    }
+    const pinned = await readPinned(publicKeys, lines.length);
     for (const line of lines) {
       try {
         checkpoints.push(await readCheckpoint(parseEntry(line), pinned));
@@ -108,6 +105,14 @@ async function readCheckpoints(lines: readonly string[], publicKeys: readonly st
     return { checkpoints: [], error: null, checked: false };
   }
   return { checkpoints, error: null, checked: true };
+}
+
+/** A pin without a checkpoint is an error: else it would be undone by taking the checkpoints away. */
+async function readPinned(publicKeys: readonly string[], checkpoints: number): Promise<readonly VerifierKey[] | null> {
+  if (publicKeys.length === 0) return null;
+  const pinned = await Promise.all(publicKeys.map(parseVkey));
+  if (checkpoints > 0) return pinned;
+  throw new CraError("checkpoints_not_found", "there is no checkpoint for the key: ask the writer for them");
 }
 
 /** Throws the checkpoint's error. */
