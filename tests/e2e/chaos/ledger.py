@@ -134,6 +134,16 @@ class Ledger:
             if one["ended"]:
                 self.own_ended.add(one["session"])
 
+    def check_signed(self, found: list[dict[str, Any]], witnessed: dict[str, dict[str, Any]]) -> None:
+        """At the end: each stored end is signed, and the witness knows it."""
+        for one in found:
+            session, size, told = one["session"], one["size"], witnessed.get(one["session"])
+            if one["signed"] != size:
+                self.violated(f"{session} ended at {size} events and is signed at {one['signed']}")
+            elif told is None or (told["size"], told["head"]) != (size, one["head"]):
+                self.violated(f"{session} ended at {size} events, and the witness was told of {told}")
+            self.counts["ends_signed_and_witnessed"] += 1
+
     def check_timers(self) -> None:
         """At the end of a long run: each kind of timer has acted."""
         if not sum(self.own.values()):

@@ -26,6 +26,7 @@ from cra_wasm.serve import serve_directory
 from .browser import OwnBrowser
 from .faults import FAULTS
 from .ledger import Ledger
+from .witness import PATH, Witness
 
 HERE: Final = Path(__file__).resolve().parent
 SITE: Final = HERE.parents[2] / "dist" / "site"
@@ -34,6 +35,8 @@ LONG_SECONDS: Final = 120
 """In a run of this length every timer has had its time."""
 WAIT_MS: Final = 60_000
 """Until something that must happen counts as hung; booting takes 2 s, and 10 on a machine that is busy."""
+LAST_WAIT_MS: Final = 300_000
+"""Until all that was signed must be told, a message each."""
 
 PAGE: Final = (
     '<!doctype html><title>chaos</title><link rel="icon" href="icon.svg">'
@@ -58,6 +61,7 @@ class Run:
         self.address = address
         self.random = random.Random(seed)
         self.ledger = Ledger()
+        self.witness = Witness(on_conflict=self.ledger.violated)
         self.faults: Counter[str] = Counter()
         self.tabs: list[Tab] = []
         self._numbers = 0
@@ -68,6 +72,7 @@ class Run:
         context.set_default_timeout(WAIT_MS)
         script = (HERE / "page.js").read_text()
         context.route("**/chaos.html?*", lambda route: _answer(route, PAGE, "text/html"))
+        context.route(f"**/{PATH}/checkpoints", lambda route: self.witness.answer(route))
         context.route("**/chaos.js", lambda route: _answer(route, script, "text/javascript"))
         context.expose_binding("chaosReport", lambda _source, text: self.ledger.take(text))
         return context
@@ -145,6 +150,12 @@ class Run:
             tab.page.close()
             self.lose(tab)
         self.check()
+        for tab in self.tabs:
+            tab.page.evaluate("pause()")
+        page = self.tabs[-1].page
+        with suppress(PlaywrightTimeoutError):
+            page.wait_for_function("allTold()", timeout=LAST_WAIT_MS, polling=500)
+        self.ledger.check_signed(page.evaluate("signedEnds()"), self.witness.told)
 
 
 def _answer(route: Route, body: str, content_type: str) -> None:
