@@ -55,6 +55,8 @@ class Ledger:
             self.counts[f"told_{told['code']}"] += 1
             if session in self.sessions:
                 self.sessions[session].excused = True
+        elif kind == "error":
+            self.counts[f"call_{told['code']}"] += 1
         elif kind == "restarting":
             self.abandon(told["tab"])
         elif kind == "restarted":

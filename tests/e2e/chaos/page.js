@@ -133,6 +133,14 @@ globalThis.allEnded = async (sessions) => {
   return !sessions.some((session) => open.has(session));
 };
 
+/** Who holds locks of these sessions, and how many clients hold any: told where a session did not end in time. */
+globalThis.locksOf = async (sessions) => {
+  const { held } = await navigator.locks.query();
+  const clients = [...new Set(held.map(({ clientId }) => clientId))];
+  const found = held.filter(({ name }) => sessions.includes(name.split(" ").at(-1)));
+  return { clients: clients.length, held: found.map(({ name, clientId }) => `${name.split(" ").at(-1)} by ${clients.indexOf(clientId)}`) };
+};
+
 /** Each ended session: where its chain stands, and the size that its newest checkpoint tells. */
 globalThis.signedEnds = async () => {
   const found = [];
