@@ -47,8 +47,8 @@ NO_STEPS: Final = ClockSteps()
 class Timeline:
     """Reads both clocks once and returns the wall time and the elapsed time, which never goes back.
 
-    `steps` is replaced by each step, then `on_step` is called, under `lock` if one is given. Reads take it only
-    where the clocks diverged, so that threads that find one step count it once.
+    `steps` is replaced by each step, then `on_step` is called, under `lock` if one is given. Reads take it
+    only where the clocks diverged, so that threads that find one step count it once.
 
     INVARIANT: a read takes `_elapsed_base` before the other bases, and a step stores it after them. A read that a
     step falls into sees clocks that diverge and looks again, or an elapsed time that is too small and not used.
