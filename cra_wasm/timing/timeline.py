@@ -50,8 +50,9 @@ class Timeline:
     `steps` is replaced by each step, then `on_step` is called, under `lock` if one is given. Reads take it
     only where the clocks diverged, so that threads that find one step count it once.
 
-    INVARIANT: a read takes `_elapsed_base` before the other bases, and a step stores it after them. A read that a
-    step falls into sees clocks that diverge and looks again, or an elapsed time that is too small and not used.
+    INVARIANT: a read takes `_elapsed_base` before the other bases, and a step stores it after them. A read
+    that a step falls into sees clocks that diverge and looks again, or an elapsed time that is too small and
+    not used.
     """
 
     __slots__ = (
