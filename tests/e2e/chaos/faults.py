@@ -52,7 +52,7 @@ def freeze_page(run: Run, tab: Tab) -> None:
     tab.devtools.send("Page.setWebLifecycleState", {"state": "frozen"})
     other = run.open_tab()
     run.wait_recovered(other)
-    run.wait_ended(other)
+    run.wait_ended(other, run.ledger.due_sessions())
     tab.devtools.send("Page.setWebLifecycleState", {"state": "active"})
     run.wait_acks(tab, 2)
     other.page.close()

@@ -85,6 +85,11 @@ class Ledger:
         """What has no owner and must end, now that a tab has started."""
         return [session for session in self.open_sessions() if self.sessions[session].due]
 
+    def without_end(self, found: list[dict[str, Any]]) -> list[str]:
+        """Of what was found, the sessions that must have ended and have not."""
+        known = ((one["session"], one["ended"], self.sessions[one["session"]]) for one in found)
+        return [session for session, ended, told in known if ended is None and told.due and not told.deleted]
+
     def check(self, wanted: list[str], found: list[dict[str, Any]]) -> None:
         """Hold what is stored of the wanted sessions against what was told of them before it was read."""
         stored = {one["session"]: one for one in found}
