@@ -142,7 +142,7 @@ class Run:
         page = self.tabs[-1].page
         found = page.evaluate("wanted => audit(wanted)", wanted)
         if late := self.ledger.without_end(found):
-            # The worker of a page that is gone may outlive it, and even store something: who starts looks again.
+            # The worker of a page that is gone may outlive it, and even store something: starts look again.
             self.wait_ended(self.tabs[-1], late)
             found = page.evaluate("wanted => audit(wanted)", wanted)
         self.ledger.check(wanted, found)
