@@ -326,6 +326,27 @@ def test_the_content_type_does_not_matter(kind: str, witness: Witness) -> None:
     assert answer.status == 200
 
 
+def test_of_two_at_once_that_contradict_each_other_one_is_kept(witness: Witness) -> None:
+    # PROTOCOL 3.19.10
+    barrier = threading.Barrier(2)
+    answers: list[Answer] = []
+
+    def post(head: str) -> None:
+        barrier.wait(20)
+        answers.append(witness.post(line_of(7, head=head)))
+
+    threads = [threading.Thread(target=post, args=(head,)) for head in (HEAD, "cd" * 32)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    kept, refused = sorted(answers, key=lambda answer: answer.status)
+    assert (kept.status, refused.status) == (200, 409)
+    (line,) = witness.ask("GET", ASKED).lines
+    assert json.loads(refused.body)["known"] == line
+    assert json.loads(kept.body)["head"] == line["head"]
+
+
 def test_a_session_that_nobody_told_of_has_no_lines(witness: Witness) -> None:
     # PROTOCOL 3.19.12
     answer = witness.ask("GET", ASKED)
