@@ -58,6 +58,8 @@ def witness_server(
 
 
 class _Server(ThreadingHTTPServer):
+    request_queue_size = MAX_CONNECTIONS
+
     def __init__(self, *args: Any) -> None:
         self._held: set[object] = set()
         super().__init__(*args)
