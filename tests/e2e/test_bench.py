@@ -52,6 +52,20 @@ def test_a_tiny_run_reports_figures_machine_and_calibration(runtime: str, site: 
             assert (metric["held"] is None) == (metric["budget"] is None)
 
 
+def test_what_the_log_takes_besides_time_is_measured_with_the_page(site: Path) -> None:
+    names = ["log_page", "log_size", "log_memory"]
+    command = [BIN / "cra-wasm", "bench", *names, "--runs", "5", "--quick", "--json", "--runtime", "chromium"]
+    done = subprocess.run([*command, "--site", site], capture_output=True, text=True, cwd=site.parents[1])
+    assert done.returncode in (0, 1), done.stderr
+    metrics = [one["metrics"] for one in json.loads(done.stdout)["scenarios"]]
+    assert [[one["name"] for one in each] for each in metrics] == [
+        ["longest_task"],
+        ["plain", "compressed", "plain_by_browser", "compressed_by_browser"],
+        ["trace_worker"],
+    ]
+    assert all(one["value"] > 0 for each in metrics for one in each)
+
+
 @pytest.fixture
 def isolated_address(site: Path) -> Iterator[str]:
     with served(serve_directory(site, port=0, isolated=True)) as url:
