@@ -170,10 +170,12 @@ SCENARIOS = (
     ),
     Scenario(
         name="log_page",
-        title="the page's thread while the log is written",
+        title="pauses while the log is written",
         claim=f"as log_emit, {FULL.events:,} (quick: {QUICK.events:,}) events with Python in its worker: the"
-        " longest that one of the messages that another worker sends the page each millisecond waited there",
+        " longest that one of the messages that another worker sends the page each millisecond waited there;"
+        " and the longest garbage collection in a worker's thread meanwhile",
         metrics=(Metric(name="longest_task", unit="us", budget=10_000),),
+        traced=(Metric(name="collection", unit="us", budget=20_000),),
         prepare=partial(_timed, timings=_page),
         runtimes=("chromium",),
         timed_in="javascript",
