@@ -14,8 +14,9 @@ import type { TraceSchema } from "./store-indexeddb.js";
 /** A measurement of memory waits for a garbage collection, which the browser may put off. */
 const METER_DEADLINE_MS = 120_000;
 
-/** Between two looks at whether all is compressed. */
+/** Between two looks at whether all is compressed, and how many there are at most: ten minutes. */
 const LOOK_MS = 100;
+const MAX_LOOKS = 6_000;
 
 /** Return the longest that a message to the page waited, in microseconds, while events are made and stored. */
 export async function longestWait(subject: Subject, count: number, make: MakeEvents, [sessionId = ""]: readonly string[]): Promise<number> {
@@ -106,9 +107,11 @@ async function withDatabase<T>(name: string, work: (database: IDBPDatabase<Trace
 
 /** Until no step is left that is full. */
 async function allCompressed(database: IDBPDatabase<TraceSchema>, sessionId: string): Promise<void> {
-  while (((await database.get("heads", sessionId))?.uncompressed_bytes ?? 0) >= COMPACT_BYTES) {
+  for (let looks = 0; looks < MAX_LOOKS; looks += 1) {
+    if (((await database.get("heads", sessionId))?.uncompressed_bytes ?? 0) < COMPACT_BYTES) return;
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
+  throw new Error("the session was not compressed in ten minutes");
 }
 
 /** Of the segments' bytes; keys, counts and heads are some 100 bytes for each segment of hundreds of events. */
