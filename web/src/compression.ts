@@ -19,7 +19,7 @@ export type Compress = (bytes: Uint8Array<ArrayBuffer>) => Promise<Uint8Array<Ar
 
 const ENCODING = "gzip";
 
-/** Compressed at a stretch: a drain that comes meanwhile has its turn after some 2 ms. */
+/** Compressed at a stretch, in half a millisecond (Node): a drain that comes meanwhile has its turn after that. */
 const COMPRESS_AT_ONCE = 64 * 1024;
 
 /** Decompressed at a stretch. No byte of it makes more than 1,032, so that much more than was told is never in memory. */
