@@ -19,6 +19,7 @@ from ..serve import serve_directory
 from . import inside
 from .catalogue import select
 from .inside import Tell
+from .pauses import run_traced
 
 CHROMIUM_NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_PLACES: Final = (
@@ -166,8 +167,15 @@ def _ask_chromium(site: Path, options: Mapping[str, Json], tell: Tell) -> str:
             page = browser.new_page()
             page.expose_function("craBenchTell", tell)
             page.goto(f"{address}bench.html")
-            versions = {"chromium": browser.version}
-            return str(page.evaluate(_RUN_IN_PAGE, {**options, "versions": versions}))
+            given = {**options, "versions": {"chromium": browser.version}}
+
+            def run(names: Sequence[str]) -> dict[str, Json]:
+                report: dict[str, Json] = json.loads(
+                    str(page.evaluate(_RUN_IN_PAGE, {**given, "names": list(names)}))
+                )
+                return report
+
+            return json.dumps(run_traced(browser, page, run, select(options["names"], "chromium")))
         except Error as error:
             raise CRAError("bench_failed", f"Chromium: {str(error)[:2_000]}") from None
         finally:

@@ -98,6 +98,7 @@ class Scenario:
             returns an awaitable.
         once: one run is enough, because it is long or counts bytes.
         timed_in: whose calibration belongs to the figure.
+        traced: figures that the command line adds from a trace of Chromium (`pauses`); the page has them not.
     """
 
     name: str
@@ -109,3 +110,4 @@ class Scenario:
     once: bool = False
     runtimes: tuple[str, ...] = RUNTIMES
     timed_in: Literal["python", "javascript"] = "python"
+    traced: tuple[Metric, ...] = ()

@@ -102,6 +102,27 @@ def _verify(bench: Bench) -> dict[str, Timing]:
     return {"per_event": ("log_verify", count, emitting, (), count)}
 
 
+def _page(bench: Bench) -> dict[str, Timing]:
+    return {"longest_task": ("log_page", bench.effort.events, emitting, (), 1)}
+
+
+def _size(bench: Bench) -> dict[str, Timing]:
+    count = bench.effort.events
+    return {
+        name: ("log_size", count, emitting, (by, kind), 1)
+        for name, by, kind in (
+            ("plain", "records", "plain"),
+            ("compressed", "records", "compressed"),
+            ("plain_by_browser", "estimate", "plain"),
+            ("compressed_by_browser", "estimate", "compressed"),
+        )
+    }
+
+
+def _memory(bench: Bench) -> dict[str, Timing]:
+    return {"trace_worker": ("log_memory", bench.effort.calls_in_a_row, emitting, (), 1)}
+
+
 SCENARIOS = (
     Scenario(
         name="log_emit",
@@ -145,6 +166,46 @@ SCENARIOS = (
         metrics=(Metric(name="per_event", unit="us", budget=15),),
         prepare=partial(_timed, timings=_verify),
         runtimes=BROWSER_SIDE,
+        timed_in="javascript",
+    ),
+    Scenario(
+        name="log_page",
+        title="pauses while the log is written",
+        claim=f"as log_emit, {FULL.events:,} (quick: {QUICK.events:,}) events with Python in its worker: the"
+        " longest that one of the messages that another worker sends the page each millisecond waited there;"
+        " and the longest garbage collection in a worker's thread meanwhile",
+        metrics=(Metric(name="longest_task", unit="us", budget=10_000),),
+        traced=(Metric(name="collection", unit="us", budget=20_000),),
+        prepare=partial(_timed, timings=_page),
+        runtimes=("chromium",),
+        timed_in="javascript",
+    ),
+    Scenario(
+        name="log_size",
+        title="bytes on disk, to those of the JSONL",
+        claim=f"{FULL.events:,} (quick: {QUICK.events:,}) custom events of one session in IndexedDB, as they"
+        " are written, and with `compress` once it has gone over them: the bytes of the records, and by how"
+        " much the browser's estimate grew",
+        metrics=(
+            Metric(name="plain", unit="x", budget=1.1),
+            Metric(name="compressed", unit="x", budget=0.4),
+            Metric(name="plain_by_browser", unit="x"),
+            Metric(name="compressed_by_browser", unit="x"),
+        ),
+        prepare=partial(_timed, timings=_size),
+        once=True,
+        runtimes=("chromium",),
+        timed_in="javascript",
+    ),
+    Scenario(
+        name="log_memory",
+        title="memory of the trace worker",
+        claim=f"after {FULL.calls_in_a_row:,} (quick: {QUICK.calls_in_a_row:,}) events of one session were"
+        " stored, as the browser measures the worker behind a garbage collection",
+        metrics=(Metric(name="trace_worker", unit="B", budget=60_000_000),),
+        prepare=partial(_timed, timings=_memory),
+        once=True,
+        runtimes=("chromium",),
         timed_in="javascript",
     ),
 )

@@ -52,6 +52,29 @@ def test_a_tiny_run_reports_figures_machine_and_calibration(runtime: str, site: 
             assert (metric["held"] is None) == (metric["budget"] is None)
 
 
+def test_what_the_log_takes_besides_time_is_measured_with_the_page(site: Path) -> None:
+    names = ["log_page", "log_size", "log_memory"]
+    command = [BIN / "cra-wasm", "bench", *names, "--runs", "5", "--quick", "--json", "--runtime", "chromium"]
+    done = subprocess.run([*command, "--site", site], capture_output=True, text=True, cwd=site.parents[1])
+    assert done.returncode in (0, 1), done.stderr
+    figures = {
+        f"{scenario['name']} {one['name']}": one["value"]
+        for scenario in json.loads(done.stdout)["scenarios"]
+        for one in scenario["metrics"]
+    }
+    # A few events may be made between two collections.
+    assert figures.pop("log_page collection") >= 0
+    assert figures.keys() == {
+        "log_page longest_task",
+        "log_size plain",
+        "log_size compressed",
+        "log_size plain_by_browser",
+        "log_size compressed_by_browser",
+        "log_memory trace_worker",
+    }
+    assert all(value > 0 for name, value in figures.items() if "by_browser" not in name)
+
+
 @pytest.fixture
 def isolated_address(site: Path) -> Iterator[str]:
     with served(serve_directory(site, port=0, isolated=True)) as url:

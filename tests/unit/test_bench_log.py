@@ -74,5 +74,35 @@ def test_a_resolve_makes_as_many_events_as_the_benchmark_counts_with(monkeypatch
     assert subject.resolver.buffer_stats().pushed - before == EVENTS_PER_RESOLVE
 
 
+@pytest.mark.parametrize(
+    ("name", "figures", "loop"),
+    [
+        ("log_page", {"longest_task": 9.5}, ("log_page", 20)),
+        ("log_memory", {"trace_worker": 9.5}, ("log_memory", 1)),
+    ],
+)
+def test_what_is_no_time_of_events_stays_as_the_page_tells_it(
+    name: str, figures: dict[str, float], loop: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert values_of(name, {"": 9.5}, monkeypatch) == (figures, {loop})
+
+
+def test_the_size_is_asked_of_records_and_browser_with_and_without_compression(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values, asked = values_of("log_size", {"records": 0.9, "estimate": 0.2}, monkeypatch)
+    assert values == {
+        "plain": 0.9,
+        "compressed": 0.9,
+        "plain_by_browser": 0.2,
+        "compressed_by_browser": 0.2,
+    }
+    assert asked == {
+        ("log_size", 20, by, kind) for by in ("records", "estimate") for kind in ("plain", "compressed")
+    }
+
+
 def test_the_log_is_measured_where_it_is_stored_by_a_worker() -> None:
-    assert {one.runtimes for one in FAMILIES["log"]} == {BROWSER_SIDE}
+    in_pages = {"log_page", "log_size", "log_memory"}
+    for one in FAMILIES["log"]:
+        assert one.runtimes == (("chromium",) if one.name in in_pages else BROWSER_SIDE), one.name

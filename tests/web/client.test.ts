@@ -550,6 +550,14 @@ test("checkpointEvery that is no count of events is refused", async () => {
   }
 });
 
+test("compress does nothing to a storage without segments, and the statistics say so", async () => {
+  for (const [compress, compression] of [[true, "unavailable"], [false, "off"]] as const) {
+    await withCra({ storage: "memory", compress }, async (cra) => {
+      assert.equal((await cra.statistics()).traces.compaction.compression, compression);
+    });
+  }
+});
+
 test("a session's checkpoints are signed by one key of its folder, which survives and can be pinned", async () => {
   const options: CraOptions = { storage: "file", databaseName: await newFolder("signed"), checkpointEvery: 2 };
   let vkey = "";

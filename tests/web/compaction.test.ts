@@ -5,74 +5,14 @@ import { describe, test } from "node:test";
 import "fake-indexeddb/auto";
 import { openDB } from "idb";
 
-import { splitLines } from "../../web/src/bytes.js";
 import { COMPACT_BYTES, COMPACT_INTERVAL_MS, COMPACT_SEGMENTS, Compactor, planCompaction, SMALL_BYTES } from "../../web/src/compaction.js";
 import type { SegmentCompaction } from "../../web/src/compaction.js";
 import { CraError } from "../../web/src/errors.js";
-import type { SessionHead } from "../../web/src/model.js";
 import { IndexedDbStore } from "../../web/src/store-indexeddb.js";
-import type { BatchWrite, Segment, TraceStore } from "../../web/src/store.js";
+import type { Segment } from "../../web/src/store.js";
 import { verifyTrace } from "../../web/src/verify.js";
-import { chainLines, jsonl, rawEvent, rawEvents, SESSION_A, SESSION_B } from "./events.js";
-
-/** So many segments of one event each, the last of which ends the session. */
-const FEW = 12;
-
-async function endedLines(count = FEW, session = SESSION_A): Promise<string[]> {
-  return chainLines([...rawEvents(0, count - 1, { session }), rawEvent(count - 1, { session, type: "session.ended" })]);
-}
-
-function headAfter(sessionId: string, lines: readonly string[]): SessionHead | null {
-  const last = lines.at(-1);
-  if (last === undefined) return null;
-  const { event_hash: hash, event_type: type } = JSON.parse(last) as { event_hash: string; event_type: string };
-  const ended = type === "session.ended";
-  return { session_id: sessionId, next_sequence: lines.length, head_hash: hash, ended, algorithm: "sha256", at_risk: ended ? 0 : null };
-}
-
-function appending(lines: readonly string[], from: number, to: number, session = SESSION_A): BatchWrite {
-  const bytes = new Uint8Array(jsonl(lines.slice(from, to)));
-  return {
-    expected: [{ session_id: session, head: headAfter(session, lines.slice(0, from)) }],
-    segments: [{ session_id: session, first_sequence: from, count: to - from, bytes }],
-    heads: [headAfter(session, lines.slice(0, to))].filter((head) => head !== null),
-    quarantine: [],
-    durability: "relaxed",
-  };
-}
-
-/** Store each line as a segment of its own. */
-async function trickle(store: TraceStore, lines: readonly string[], from = 0, session = SESSION_A): Promise<void> {
-  for (let at = from; at < lines.length; at += 1) assert.ok(await store.commit(appending(lines, at, at + 1, session)));
-}
-
-async function readAll(store: TraceStore, position = 0, maxBytes = 1): Promise<string[]> {
-  const lines: string[] = [];
-  for (let next: number | null = position; next !== null; ) {
-    const chunk: Awaited<ReturnType<TraceStore["read"]>> = await store.read(SESSION_A, next, maxBytes);
-    lines.push(...splitLines(chunk.bytes));
-    next = chunk.next;
-  }
-  return lines;
-}
-
-/** The numbers at which the session's segments begin. */
-async function beginnings(name: string): Promise<number[]> {
-  const database = await openDB(name);
-  const segments = (await database.getAll("segments")) as Segment[];
-  database.close();
-  return segments.map(({ first_sequence }) => first_sequence);
-}
-
-async function compactAll(store: IndexedDbStore, session = SESSION_A): Promise<number> {
-  let joined = 0;
-  for (let more = true; more; ) {
-    const step = await store.compaction.compact(session);
-    joined += step.joined;
-    ({ more } = step);
-  }
-  return joined;
-}
+import { chainLines, rawEvent, rawEvents, SESSION_A, SESSION_B } from "./events.js";
+import { beginnings, compactAll, endedLines, FEW, readAll, trickle } from "./stored-segments.js";
 
 function sized(first: number, bytes: number): Segment {
   return { session_id: SESSION_A, first_sequence: first, count: 1, bytes: new Uint8Array(bytes) };
@@ -234,8 +174,10 @@ function compactorOf(compaction: SegmentCompaction | null, mayRun = (): boolean 
     order.push("idle");
     return Promise.resolve();
   };
-  return { compactor: new Compactor({ compaction, idle, mayRun, after }), timers, order };
+  return { compactor: new Compactor({ compaction, compress: false, idle, mayRun, after }), timers, order };
 }
+
+const NOTHING = { compression: "off", steps: 0, segments_joined: 0, failures: 0, conflicts: 0, plain_bytes: 0, stored_bytes: 0 };
 
 /** Let everything run that only waits for promises. */
 async function settled(): Promise<void> {
@@ -246,6 +188,7 @@ void describe("the compactor", () => {
   test("takes one step at a time, each between two batches, with a pause behind it", async () => {
     let left = 2;
     const compaction: SegmentCompaction = {
+      compresses: false,
       fragmented: () => Promise.resolve([SESSION_A]),
       compact: () => {
         order.push("step");
@@ -263,13 +206,14 @@ void describe("the compactor", () => {
     timers.pop()?.work();
     await settled();
     assert.deepEqual([order, timers.map(({ delayMs }) => delayMs)], [["idle", "step", "idle", "step"], [COMPACT_INTERVAL_MS]]);
-    assert.deepEqual(compactor.statistics, { steps: 2, segments_joined: 6, failures: 0 });
+    assert.deepEqual(compactor.statistics, { ...NOTHING, steps: 2, segments_joined: 6 });
   });
 
   test("does nothing while the store has other cares, and once it was stopped", async () => {
     for (const stop of [false, true]) {
       let asked = 0;
       const compaction: SegmentCompaction = {
+      compresses: false,
         fragmented: () => Promise.resolve([SESSION_A]),
         compact: () => Promise.resolve({ joined: (asked += 1), more: true }),
       };
@@ -284,6 +228,7 @@ void describe("the compactor", () => {
   test("counts what the store refuses and tries again later; a closed store ends it", async () => {
     const faults = ["store_full", "store_closed"];
     const compaction: SegmentCompaction = {
+      compresses: false,
       fragmented: () => Promise.reject(new CraError(faults.shift() ?? "", "no")),
       compact: () => Promise.reject(new CraError("store_failed", "no")),
     };
@@ -300,6 +245,6 @@ void describe("the compactor", () => {
     const { compactor, timers } = compactorOf(null);
     compactor.start();
     await settled();
-    assert.deepEqual([compactor.statistics, timers], [{ steps: 0, segments_joined: 0, failures: 0 }, []]);
+    assert.deepEqual([compactor.statistics, timers], [NOTHING, []]);
   });
 });

@@ -3,6 +3,7 @@
 import { deleteDB } from "idb";
 
 import type { TraceConnection } from "./api.js";
+import type { Meter } from "./bench-meter.js";
 import type { Bridge, PyodideLike } from "./bridge.js";
 import { connectTraces } from "./connect.js";
 import { isNode } from "./platform.js";
@@ -15,6 +16,8 @@ export type MakeEvents = (events: number) => void;
 export interface Subject {
   readonly pyodide: PyodideLike;
   readonly bridge: Bridge;
+  /** Null where no page is around. */
+  readonly meter?: Meter | null;
 }
 
 /** Made and stored before the clock starts: a new worker's code is not compiled yet. */
@@ -92,7 +95,8 @@ export async function timeVerify(
   });
 }
 
-async function withStore<T>(
+/** Give `work` a store of this call's own, with nothing left of it. */
+export async function withStore<T>(
   { pyodide }: Subject,
   sessionId: string,
   work: (connection: TraceConnection) => Promise<T>,
@@ -109,7 +113,7 @@ async function withStore<T>(
 }
 
 /** Make events in bursts while the trace worker drains, hashes and stores those before; resolves once all are stored. */
-async function logEvents(
+export async function logEvents(
   { bridge }: Subject,
   connection: TraceConnection,
   make: MakeEvents,

@@ -2,12 +2,13 @@
 
 import { timeFlush, timeLog, timeVerify } from "./bench-log.js";
 import type { MakeEvents, Subject } from "./bench-log.js";
+import { longestWait, storedRatio, traceWorkerBytes } from "./bench-space.js";
 import { parseAnswer } from "./bridge.js";
 import type { Bridge } from "./bridge.js";
 
 type Loop = (bridge: Bridge, count: number, texts: readonly string[]) => void;
 
-/** One that waits, and returns its microseconds without what it sets up. */
+/** One that waits, and returns its microseconds without what it sets up; or another figure that Python knows the unit of. */
 type WaitingLoop = (subject: Subject, count: number, make: MakeEvents, texts: readonly string[]) => Promise<number>;
 
 const CALIBRATIONS = 9;
@@ -25,6 +26,9 @@ const WAITING_LOOPS: Readonly<Record<string, WaitingLoop>> = {
   log: timeLog,
   log_flush: timeFlush,
   log_verify: timeVerify,
+  log_page: longestWait,
+  log_size: storedRatio,
+  log_memory: traceWorkerBytes,
 };
 
 /** Return the microseconds that `count` rounds of a loop take. */

@@ -7,6 +7,8 @@
 
 import type { MakeEvents } from "./bench-log.js";
 import { calibrate, timeLoop, timeWaitingLoop } from "./bench-loops.js";
+import { serveMeter } from "./bench-meter.js";
+import type { Meter } from "./bench-meter.js";
 import { importBridge } from "./bridge.js";
 import { messageOf } from "./errors.js";
 import { isNode } from "./platform.js";
@@ -36,8 +38,15 @@ interface Inside {
   ): Promise<string>;
 }
 
+/** What the page sends to the worker. */
+export interface BenchRequest {
+  readonly options: BenchOptions;
+  /** Where the page serves a meter. */
+  readonly meter: MessagePort;
+}
+
 /** Measure in this thread; returns the report's JSON, or {"error"} in its place. */
-export async function runBench(options: BenchOptions, tell: (line: string) => void): Promise<string> {
+export async function runBench(options: BenchOptions, tell: (line: string) => void, meter: Meter | null = null): Promise<string> {
   const pyodide = await loadPyodideWithWheels(new URL("../pyodide/", import.meta.url).href);
   // Where it cannot be loaded, Python tells which benchmarks need it.
   const quiet = { messageCallback: () => undefined, errorCallback: () => undefined };
@@ -47,13 +56,16 @@ export async function runBench(options: BenchOptions, tell: (line: string) => vo
   const versions = { pyodide: pyodide.version, ...(isNode ? { node: process.versions.node } : {}), ...options.versions };
   const time = (name: string, count: number, ...texts: string[]): number => timeLoop(bridge, name, count, texts);
   const timeAsync = (name: string, count: number, make: MakeEvents, ...texts: string[]): Promise<number> =>
-    timeWaitingLoop({ pyodide, bridge }, name, count, make, texts);
+    timeWaitingLoop({ pyodide, bridge, meter }, name, count, make, texts);
   return await inside.run_for_javascript(JSON.stringify({ ...options, versions }), calibrate, time, timeAsync, tell);
 }
 
 /** Measure in a worker of its own, which ends with the report. For pages. */
 export function runInWorker(options: BenchOptions, tell: (line: string) => void): Promise<string> {
-  const worker = new Worker(new URL("bench.worker.js", import.meta.url), { type: "module", name: "cra-wasm bench" });
+  const newWorker = (name: string): Worker => new Worker(new URL("bench.worker.js", import.meta.url), { type: "module", name });
+  const worker = newWorker("cra-wasm bench");
+  const { port1, port2 } = new MessageChannel();
+  const stopMeter = serveMeter(port1, () => newWorker("cra-wasm beat"));
   const report = new Promise<string>((resolve, reject) => {
     worker.addEventListener("message", ({ data }: MessageEvent<BenchMessage>) => {
       if ("line" in data) tell(data.line);
@@ -67,8 +79,9 @@ export function runInWorker(options: BenchOptions, tell: (line: string) => void)
       reject(new Error("the benchmark's worker sent what cannot be read"));
     });
   });
-  worker.postMessage(options);
+  worker.postMessage({ options, meter: port2 } satisfies BenchRequest, [port2]);
   return report.finally(() => {
+    stopMeter();
     worker.terminate();
   });
 }

@@ -1,10 +1,12 @@
 /**
- * Joins small segments of a session into larger ones, in the background (PROTOCOL 3.18.5). The lines stay the same bytes.
+ * Joins small segments of a session into larger ones, and compresses them where the host asks for it, in the background
+ * (PROTOCOL 3.18.5, 3.18.9). The lines stay the same bytes.
  *
  * A session that trickles is drained every 250 ms: four records a second, each of an event or two.
  */
 
 import { joinBytes } from "./bytes.js";
+import type { StoredSegment } from "./compression.js";
 import { CraError } from "./errors.js";
 import type { CompactionStatistics } from "./model.js";
 import type { Segment } from "./store.js";
@@ -32,14 +34,20 @@ export interface CompactStep {
   readonly joined: number;
   /** Whether another step of the session may find something to do. */
   readonly more: boolean;
+  /** What was compressed, where something was: the lines, and what is stored of them. */
+  readonly compressed?: { readonly plain_bytes: number; readonly stored_bytes: number };
+  /** There when another tab had changed the segments meanwhile: nothing was done. */
+  readonly conflict?: boolean;
 }
 
 /** The part of a store whose sessions are segments; the others have nothing to join. */
 export interface SegmentCompaction {
-  /** The sessions that have enough small segments, by id. */
+  /** Whether steps compress what they join. */
+  readonly compresses: boolean;
+  /** The sessions that have enough to join, or to compress, by id. */
   fragmented(): Promise<readonly string[]>;
   /**
-   * Join the session's first small segments, in one transaction that looks at them first: whoever writes at that time
+   * Join the session's first small segments, in a transaction that looks at them first: whoever writes at that time
    * writes behind them. Rejects with the store's error, and then nothing has changed.
    */
   compact(sessionId: string): Promise<CompactStep>;
@@ -55,24 +63,28 @@ export interface CompactPlan {
 
 /**
  * Decide about `segments`, which follow each other from `first` on. `whole`: there are no more, and none will follow.
- * A session that goes on waits until a step is full, so that each byte is copied once.
+ * A session that goes on waits until a step is full, so that each byte is copied once. One that is compressed stays.
  */
-export function planCompaction(segments: readonly Pick<Segment, "first_sequence" | "count" | "bytes">[], first: number, whole: boolean): CompactPlan {
+export function planCompaction(segments: readonly StoredSegment[], first: number, whole: boolean): CompactPlan {
   let count = 0;
   let size = 0;
   let next = first;
   for (const segment of segments) {
     // What does not follow is damage, for verification to tell; nothing is done with it.
     if (segment.first_sequence !== next) return { join: 0, settle: 0 };
-    if (count > 0 && size + segment.bytes.length > COMPACT_BYTES) break;
+    if (count > 0 && !mayJoin(segment, size)) break;
     next += segment.count;
     size += segment.bytes.length;
     count += 1;
-    if (count === COMPACT_SEGMENTS) break;
+    if (segment.encoding !== undefined || count === COMPACT_SEGMENTS) break;
   }
   const isFull = count < segments.length || count === COMPACT_SEGMENTS || size >= COMPACT_BYTES;
   if (!isFull && !whole) return { join: 0, settle: 0 };
   return { join: count > 1 ? count : 0, settle: count };
+}
+
+function mayJoin({ encoding, bytes }: StoredSegment, size: number): boolean {
+  return encoding === undefined && size + bytes.length <= COMPACT_BYTES;
 }
 
 /** Return one segment with the lines of all; they follow each other. */
@@ -89,6 +101,8 @@ export function joinSegments([first, ...others]: readonly [Segment, ...Segment[]
 export interface CompactorOptions {
   /** Null where the store has nothing to join. */
   readonly compaction: SegmentCompaction | null;
+  /** Whether the host asked for compression; the store tells whether it can. */
+  readonly compress: boolean;
   /** Resolves when the writer is between two batches. */
   readonly idle: () => Promise<void>;
   /** False while the store has other cares: it is full, refuses, or the page sleeps. */
@@ -100,7 +114,7 @@ export interface CompactorOptions {
 /** Compacts a store bit by bit. What fails is counted and tried again with the next round: nothing depends on it. */
 export class Compactor {
   readonly #options: CompactorOptions;
-  readonly #counts = { steps: 0, segments_joined: 0, failures: 0 };
+  readonly #counts = { steps: 0, segments_joined: 0, failures: 0, conflicts: 0, plain_bytes: 0, stored_bytes: 0 };
   #cancelTimer: () => void = () => undefined;
   #started = false;
   #stopped = false;
@@ -110,7 +124,9 @@ export class Compactor {
   }
 
   get statistics(): CompactionStatistics {
-    return { ...this.#counts };
+    const { compress, compaction } = this.#options;
+    const able = compaction?.compresses === true ? "on" : "unavailable";
+    return { compression: compress ? able : "off", ...this.#counts };
   }
 
   /** Begin with the first round. A second call does nothing. */
@@ -145,12 +161,19 @@ export class Compactor {
         await this.#options.idle();
         if (!this.#mayRun()) return;
         const step = await compaction.compact(sessionId);
-        this.#counts.steps += 1;
-        this.#counts.segments_joined += step.joined;
+        this.#count(step);
         ({ more } = step);
         await this.#pause(COMPACT_PAUSE_MS);
       }
     }
+  }
+
+  #count({ joined, compressed, conflict = false }: CompactStep): void {
+    this.#counts.steps += 1;
+    this.#counts.segments_joined += joined;
+    this.#counts.plain_bytes += compressed?.plain_bytes ?? 0;
+    this.#counts.stored_bytes += compressed?.stored_bytes ?? 0;
+    if (conflict) this.#counts.conflicts += 1;
   }
 
   #mayRun(): boolean {

@@ -303,12 +303,19 @@ export interface QuarantineNotice {
   readonly reason: "session_forked" | "sequence_gap" | "bad_batch" | "unknown_algorithm" | "algorithm_changed";
 }
 
-/** What was done to make many small segments few larger ones (PROTOCOL 3.18.5). */
+/** What was done to make many small segments few larger ones, or compressed ones (PROTOCOL 3.18.5, 3.18.9). */
 export interface CompactionStatistics {
+  /** `unavailable`: asked for, but this platform has no CompressionStream, or the storage is not IndexedDB. */
+  readonly compression: "off" | "on" | "unavailable";
   readonly steps: number;
   readonly segments_joined: number;
   /** Steps that the store refused. They are tried again, and nothing depends on them. */
   readonly failures: number;
+  /** Steps given up because another tab had joined or compressed the same segments meanwhile. */
+  readonly conflicts: number;
+  /** Of the lines that were compressed, and of what is stored of them. */
+  readonly plain_bytes: number;
+  readonly stored_bytes: number;
 }
 
 /** What the trace worker did so far. Counts are of this worker's life. */
@@ -334,7 +341,7 @@ export interface TraceStatistics {
   readonly checkpoints: CheckpointStatistics;
   /** Null where no witness is told. */
   readonly witness: WitnessStatistics | null;
-  /** All 0 where the store has no segments: files, memory. */
+  /** Counts are 0 where the store has no segments: files, memory. */
   readonly compaction: CompactionStatistics;
   /** How often a trace worker that died was replaced. */
   readonly restarts: number;

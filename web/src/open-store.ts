@@ -1,10 +1,11 @@
 /** Chooses the store. */
 
+import { platformCompress } from "./compression.js";
 import { CraError } from "./errors.js";
 import { isNode } from "./platform.js";
 import type { StorageKind } from "./protocol.js";
 import { FileStore } from "./store-file.js";
-import { IndexedDbStore } from "./store-indexeddb.js";
+import { IndexedDbStore, lockManager } from "./store-indexeddb.js";
 import { MemoryStore } from "./store-memory.js";
 import type { TraceStore } from "./store.js";
 
@@ -13,13 +14,17 @@ export interface StoreOptions {
   readonly owner: string;
   /** Called when another tab keeps the store from opening. */
   readonly onBlocked: () => void;
+  /** Compress what is stored in segments, where this platform can; other stores have none. */
+  readonly compress?: boolean;
 }
 
 /** Open the store of `kind`. Rejects with `unknown_storage` where this platform has no such store. */
 export async function openStore(kind: StorageKind, databaseName: string, options: StoreOptions): Promise<TraceStore> {
-  const { owner, onBlocked } = options;
+  const { owner, onBlocked, compress = false } = options;
   if (kind === "memory") return new MemoryStore();
   if (kind === "file" && isNode) return await FileStore.open(databaseName, owner);
-  if (kind === "indexeddb" && typeof indexedDB === "object") return await IndexedDbStore.open(databaseName, onBlocked);
+  if (kind === "indexeddb" && typeof indexedDB === "object") {
+    return await IndexedDbStore.open(databaseName, onBlocked, lockManager(), compress ? platformCompress() : null);
+  }
   throw new CraError("unknown_storage", `no storage \`${kind}\` here, use indexeddb, file (Node) or memory`);
 }

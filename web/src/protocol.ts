@@ -172,6 +172,7 @@ export interface TraceMethods {
       readonly checkpoint_every: number;
       /** Address of the witness that is told of checkpoints, or null. */
       readonly witness: string | null;
+      readonly compress: boolean;
     };
     result: null;
   };

@@ -5,25 +5,27 @@
 
 import type { IDBPDatabase } from "idb";
 
+import { compressSegment } from "./compression.js";
+import type { Compress, StoredSegment } from "./compression.js";
 import { CraError } from "./errors.js";
 import type { SessionHead } from "./model.js";
 import type { SessionLocks } from "./session-locks.js";
-import type { StoredHead, TraceSchema } from "./store-indexeddb.js";
-import type { Segment, StagedSession } from "./store.js";
+import type { Run, StoredHead, TraceSchema } from "./store-indexeddb.js";
+import type { StagedSession } from "./store.js";
 
 /** No UUID begins so. */
 const PREFIX = "import ";
 
-type Run = <T>(work: (database: IDBPDatabase<TraceSchema>) => Promise<T>) => Promise<T>;
-
 export class IndexedDbStaging {
   readonly #run: Run;
   readonly #locks: SessionLocks;
+  readonly #compress: Compress | null;
 
   /** One lock per import, so that a start tells an import that runs from what a dead one left. */
-  constructor(run: Run, locks: SessionLocks) {
+  constructor(run: Run, locks: SessionLocks, compress: Compress | null) {
     this.#run = run;
     this.#locks = locks;
+    this.#compress = compress;
   }
 
   async begin(importId: string): Promise<StagedSession> {
@@ -32,7 +34,8 @@ export class IndexedDbStaging {
     return {
       add: (segment) =>
         this.#run(async (database) => {
-          await database.add("segments", { ...segment, session_id: name });
+          const staged: StoredSegment = this.#compress === null ? segment : await compressSegment(segment, this.#compress);
+          await database.add("segments", { ...staged, session_id: name });
         }),
       publish: (head) => this.#run((database) => publish(database, name, head)),
       discard: () => this.#discard(name),
@@ -70,12 +73,14 @@ async function publish(database: IDBPDatabase<TraceSchema>, name: string, head: 
     await transaction.done;
     return false;
   }
-  let [next, size] = [0, 0];
+  let [next, size, compressedTo] = [0, 0, 0];
   for (const key of await segments.getAllKeys(all(name))) {
     const segment = await segments.get(key);
     if (segment?.first_sequence !== next) break;
-    const moved: Segment = { ...segment, session_id: sessionId };
+    const moved: StoredSegment = { ...segment, session_id: sessionId };
     await segments.put(moved);
+    // Where a platform compresses, it does so from the first one on.
+    if (segment.encoding !== undefined && compressedTo === next) compressedTo += segment.count;
     next += segment.count;
     size += segment.bytes.length;
   }
@@ -83,7 +88,7 @@ async function publish(database: IDBPDatabase<TraceSchema>, name: string, head: 
     transaction.abort();
     throw new CraError("import_interrupted", "a part of what was imported is not there any more, import it again");
   }
-  const stored: StoredHead = { ...head, imported: true, size_bytes: size, updated_ms: Date.now(), compact_to: next, loose: 0 };
+  const stored: StoredHead = { ...head, imported: true, size_bytes: size, updated_ms: Date.now(), compact_to: next, loose: 0, compressed_to: compressedTo };
   await Promise.all([segments.delete(all(name)), heads.put(stored), transaction.objectStore("sealed").delete(sessionId)]);
   await transaction.done;
   return true;

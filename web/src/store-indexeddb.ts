@@ -5,13 +5,14 @@
  */
 
 import { openDB } from "idb";
-import type { DBSchema, IDBPDatabase, IDBPObjectStore } from "idb";
+import type { DBSchema, IDBPDatabase } from "idb";
 
 import { DEFAULT_ALGORITHM } from "./algorithms.js";
 import { bytesBehindLines, joinBytes, splitLines } from "./bytes.js";
 import { generateKeys } from "./checkpoint-keys.js";
-import { COMPACT_BYTES, COMPACT_SEGMENTS, joinSegments, planCompaction, SMALL_BYTES } from "./compaction.js";
-import type { CompactStep, SegmentCompaction } from "./compaction.js";
+import type { SegmentCompaction } from "./compaction.js";
+import { plainBytes } from "./compression.js";
+import type { Compress, StoredSegment } from "./compression.js";
 import { CraError } from "./errors.js";
 import type { SealedSession, SessionHead } from "./model.js";
 import type { StoredChunk } from "./protocol.js";
@@ -19,6 +20,8 @@ import { NoLocks, WebSessionLocks } from "./session-locks.js";
 import type { SessionLocks } from "./session-locks.js";
 import type { Footprint } from "./retention.js";
 import { sameHead, sealedOf } from "./store.js";
+import { IndexedDbCompaction, marksAfter } from "./store-indexeddb-compaction.js";
+import { keysFrom, segmentAround, segmentsAt } from "./store-indexeddb-segments.js";
 import { IndexedDbStaging } from "./store-indexeddb-staging.js";
 import type { BatchWrite, QuarantineRecord, Segment, StagedSession, StoredCheckpoint, TraceStore } from "./store.js";
 
@@ -32,10 +35,14 @@ export type StoredHead = Omit<SessionHead, "algorithm" | "at_risk"> &
     readonly compact_to?: number;
     /** How many segments are not; unknown in heads of before there was compaction. */
     readonly loose?: number;
+    /** Segments that begin before this number are compressed, or not shorter so. */
+    readonly compressed_to?: number;
+    /** What those from there on take. */
+    readonly uncompressed_bytes?: number;
   };
 
 export interface TraceSchema extends DBSchema {
-  segments: { key: [session_id: string, first_sequence: number]; value: Segment };
+  segments: { key: [session_id: string, first_sequence: number]; value: StoredSegment };
   heads: { key: string; value: StoredHead };
   quarantine: { key: [session_id: string, first_sequence: number, event_id: string]; value: QuarantineRecord };
   sealed: { key: string; value: SealedSession };
@@ -44,29 +51,21 @@ export interface TraceSchema extends DBSchema {
   witnessed: { key: string; value: number };
 }
 
-/** 2 brought `sealed`, 3 `checkpoints`, `keys` and `witnessed`. */
-const VERSION = 3;
+/** 2 brought `sealed`, 3 `checkpoints`, `keys` and `witnessed`, 4 segments that are compressed: who knows 3 must not read them. */
+const VERSION = 4;
 
 /** The name of the one key that signs checkpoints. */
 const SIGNING_KEY = "checkpoint";
 
-type SegmentReader = Pick<IDBPObjectStore<TraceSchema, ["segments"], "segments">, "getKey" | "openCursor">;
-interface LooseReader {
-  getAll(range: IDBKeyRange, count: number): Promise<Segment[]>;
-}
+/** Does `work` on the open database. */
+export type Run = <T>(work: (database: IDBPDatabase<TraceSchema>) => Promise<T>) => Promise<T>;
 
 const STORES = ["segments", "heads", "quarantine"] as const;
-
-/** Segments that one request of a read fetches at most. */
-const SEGMENTS_PER_READ = 64;
 
 export class IndexedDbStore implements TraceStore {
   readonly name = "indexeddb";
   readonly locks: SessionLocks;
-  readonly compaction: SegmentCompaction = {
-    fragmented: () => this.#fragmented(),
-    compact: (sessionId) => this.#compact(sessionId),
-  };
+  readonly compaction: SegmentCompaction;
   readonly #databaseName: string;
   readonly #staging: IndexedDbStaging;
   readonly #onBlocked: () => void;
@@ -75,25 +74,27 @@ export class IndexedDbStore implements TraceStore {
   readonly #keys = new WeakMap<IDBPDatabase<TraceSchema>, CryptoKeyPair>();
   #closed = false;
 
-  private constructor(databaseName: string, onBlocked: () => void, manager: LockManager | undefined) {
+  private constructor(databaseName: string, onBlocked: () => void, manager: LockManager | undefined, compress: Compress | null) {
     this.#databaseName = databaseName;
     this.#onBlocked = onBlocked;
     const newLocks = (): SessionLocks => (manager === undefined ? new NoLocks() : new WebSessionLocks(manager, databaseName));
     this.locks = newLocks();
+    const run: Run = (work) => this.#run(work);
+    this.compaction = new IndexedDbCompaction(run, compress);
     // Of their own: the writer gives all of its locks back when the page sleeps.
-    this.#staging = new IndexedDbStaging((work) => this.#run(work), newLocks());
+    this.#staging = new IndexedDbStaging(run, newLocks(), compress);
   }
 
   /**
    * Open or create the database. `onBlocked` is called while another tab's connection, of an older version that does
-   * not give way, keeps it from opening. Rejects with `store_failed`.
-   */
+XX   */
   static async open(
     databaseName: string,
     onBlocked: () => void = ignoredHere,
     manager = lockManager(),
+    compress: Compress | null = null,
   ): Promise<IndexedDbStore> {
-    const store = new IndexedDbStore(databaseName, onBlocked, manager);
+    const store = new IndexedDbStore(databaseName, onBlocked, manager, compress);
     await store.#run(() => Promise.resolve());
     return store;
   }
@@ -148,29 +149,14 @@ export class IndexedDbStore implements TraceStore {
     });
   }
 
-  /** Segments hold one event or thousands: how many are fetched next follows from the size of those before. */
+  /** What is compressed is decompressed behind the transaction, which would end. */
   read(sessionId: string, position: number, maxBytes: number): Promise<StoredChunk> {
     return this.#run(async (database) => {
-      const { store } = database.transaction("segments");
-      const taken: Uint8Array[] = [];
-      let next = position;
-      const begun = await segmentAround(store, sessionId, position);
-      if (begun !== null) {
-        taken.push(bytesBehindLines(begun.bytes, position - begun.first_sequence));
-        next = begun.first_sequence + begun.count;
-      }
-      let size = taken[0]?.length ?? 0;
-      for (let wanted = begun === null ? 1 : segmentsToFetch(1, size, maxBytes); wanted > 0; wanted = segmentsToFetch(taken.length, size, maxBytes)) {
-        const segments = await store.getAll(keysFrom(sessionId, next), wanted);
-        for (const segment of segments) {
-          if (size > 0 && size + segment.bytes.length > maxBytes) return { bytes: joinBytes(taken), next };
-          taken.push(segment.bytes);
-          size += segment.bytes.length;
-          next = segment.first_sequence + segment.count;
-        }
-        if (segments.length < wanted) return { bytes: joinBytes(taken), next: null };
-      }
-      return { bytes: joinBytes(taken), next };
+      const { segments, next } = await segmentsAt(database.transaction("segments").store, sessionId, position, maxBytes);
+      const parts = await plainParts(segments);
+      const [first, begun] = [segments[0]?.first_sequence ?? position, parts[0]];
+      if (begun !== undefined && first < position) parts[0] = bytesBehindLines(begun, position - first);
+      return { bytes: joinBytes(parts), next };
     });
   }
 
@@ -181,7 +167,7 @@ export class IndexedDbStore implements TraceStore {
       const all = start < to ? await store.getAll(IDBKeyRange.bound([sessionId, start], [sessionId, to], false, true)) : [];
       const wanted = all.filter((segment) => segment.first_sequence + segment.count > from);
       const first = wanted[0]?.first_sequence ?? from;
-      return wanted.flatMap((segment) => splitLines(segment.bytes)).slice(from - first, to - first);
+      return (await plainParts(wanted)).flatMap(splitLines).slice(from - first, to - first);
     });
   }
 
@@ -304,39 +290,6 @@ export class IndexedDbStore implements TraceStore {
     return first ?? made;
   }
 
-  #fragmented(): Promise<readonly string[]> {
-    return this.#run(async (database) => {
-      const heads = await database.getAll("heads");
-      const few = ({ ended, loose = COMPACT_SEGMENTS }: StoredHead): boolean => loose < (ended ? 2 : COMPACT_SEGMENTS);
-      return heads.filter((head) => !few(head)).map(({ session_id }) => session_id);
-    });
-  }
-
-  #compact(sessionId: string): Promise<CompactStep> {
-    return this.#run(async (database) => {
-      const transaction = database.transaction(["segments", "heads"], "readwrite", { durability: "relaxed" });
-      const [segments, heads] = [transaction.objectStore("segments"), transaction.objectStore("heads")];
-      const head = await heads.get(sessionId);
-      const from = head?.compact_to ?? 0;
-      const { loose, atEnd } = await looseSegments(segments, sessionId, from);
-      const { join, settle } = planCompaction(loose, from, atEnd && head?.ended === true);
-      const [first, ...others] = loose.slice(0, join);
-      const last = loose[settle - 1];
-      const compactTo = last === undefined ? from : last.first_sequence + last.count;
-      if (first !== undefined) {
-        const behind = IDBKeyRange.bound([sessionId, first.first_sequence], [sessionId, compactTo], true, true);
-        void segments.delete(behind).catch(ignoredHere);
-        void segments.put(joinSegments([first, ...others])).catch(ignoredHere);
-      }
-      if (head !== undefined) {
-        const known = atEnd ? loose.length : Math.max(head.loose ?? 0, loose.length);
-        void heads.put({ ...head, compact_to: compactTo, loose: known - settle }).catch(ignoredHere);
-      }
-      await transaction.done;
-      return { joined: join, more: settle > 0 };
-    });
-  }
-
   /** An open connection may keep the page out of the back-forward cache, and a version change would throw it out. */
   pause(): void {
     this.#disconnect();
@@ -403,7 +356,7 @@ export class IndexedDbStore implements TraceStore {
 }
 
 /** Pages that are not served securely have none. */
-function lockManager(): LockManager | undefined {
+export function lockManager(): LockManager | undefined {
   return typeof navigator === "object" && "locks" in navigator ? navigator.locks : undefined;
 }
 
@@ -412,54 +365,17 @@ function wholeHead(head: StoredHead): SessionHead {
   return { session_id, next_sequence, head_hash, ended, algorithm, at_risk, ...(imported === true ? { imported } : {}) };
 }
 
-/** The head as it is stored: with what its session takes, and when it was written. */
+/** The head as it is stored: with what its session takes, when it was written, and how far it is compact. */
 function grown(head: SessionHead, before: StoredHead | undefined, added: readonly Segment[]): StoredHead {
   const size = added.reduce((sum, { bytes }) => sum + bytes.length, before?.size_bytes ?? 0);
-  let compactTo = before?.compact_to ?? 0;
-  let loose = before === undefined ? 0 : (before.loose ?? COMPACT_SEGMENTS);
-  for (const { first_sequence: first, count, bytes } of added) {
-    if (loose === 0 && bytes.length >= SMALL_BYTES) compactTo = first + count;
-    else loose += 1;
-  }
-  return { ...head, pinned: before?.pinned ?? false, size_bytes: size, updated_ms: Date.now(), compact_to: compactTo, loose };
+  return { ...head, pinned: before?.pinned ?? false, size_bytes: size, updated_ms: Date.now(), ...marksAfter(before, added) };
 }
 
-/** Array keys sort after every number, so [id, []] ends the id's range. */
-function keysFrom(sessionId: string, number: number): IDBKeyRange {
-  return IDBKeyRange.bound([sessionId, number], [sessionId, []]);
-}
-
-/** The segment that holds `sequence` behind its first line: compaction may have moved a position into one. */
-async function segmentAround(store: SegmentReader, sessionId: string, sequence: number): Promise<Segment | null> {
-  if (sequence === 0 || (await store.getKey([sessionId, sequence])) !== undefined) return null;
-  const before = IDBKeyRange.bound([sessionId, 0], [sessionId, sequence]);
-  const segment = (await store.openCursor(before, "prev"))?.value;
-  return segment !== undefined && segment.first_sequence + segment.count > sequence ? segment : null;
-}
-
-/** What one step of compaction may look at, from `from` on, and whether that is all there is. */
-async function looseSegments(store: LooseReader, sessionId: string, from: number): Promise<{ loose: Segment[]; atEnd: boolean }> {
-  const loose: Segment[] = [];
-  let size = 0;
-  let next = from;
-  for (let wanted = 2; wanted > 0; wanted = segmentsToFetch(loose.length, size, COMPACT_BYTES)) {
-    const asked = Math.min(wanted, COMPACT_SEGMENTS - loose.length);
-    if (asked === 0) break;
-    const fetched = await store.getAll(keysFrom(sessionId, next), asked);
-    for (const segment of fetched) {
-      loose.push(segment);
-      size += segment.bytes.length;
-      next = segment.first_sequence + segment.count;
-    }
-    if (fetched.length < asked) return { loose, atEnd: true };
-  }
-  return { loose, atEnd: false };
-}
-
-/** How many segments of the size of those before fill what is left of `maxBytes`; 0 when it is full. */
-function segmentsToFetch(taken: number, size: number, maxBytes: number): number {
-  if (size >= maxBytes) return 0;
-  return Math.min(Math.ceil(((maxBytes - size) * taken) / size), SEGMENTS_PER_READ);
+/** One at a time: a chunk is all that is in memory. */
+async function plainParts(segments: readonly StoredSegment[]): Promise<Uint8Array[]> {
+  const parts: Uint8Array[] = [];
+  for (const segment of segments) parts.push(await plainBytes(segment));
+  return parts;
 }
 
 /** A failed request fails its transaction, and that is what the caller hears. */

@@ -133,12 +133,13 @@ export class TraceHost {
     });
   }
 
-  async #open({ storage, database_name: name, owner, retention, checkpoint_every, witness }: TraceMethods["open"]["params"]): Promise<null> {
+  async #open(params: TraceMethods["open"]["params"]): Promise<null> {
+    const { storage, database_name: name, owner, retention, checkpoint_every, witness, compress } = params;
     const onBlocked = (): void => {
       const message = `another tab holds an older version of the database \`${name}\`: close it`;
       this.#tell(new CraError("store_blocked", message));
     };
-    const store = await openStore(storage, name, { owner, onBlocked });
+    const store = await openStore(storage, name, { owner, onBlocked, compress });
     const keeper = new Keeper(store, retention);
     const hashers = new Hashers();
     // Where WebAssembly is refused, it is told now and not with the first batch.
@@ -187,6 +188,7 @@ export class TraceHost {
     );
     const compactor = new Compactor({
       compaction: store.compaction,
+      compress,
       idle: () => writer.idle(),
       mayRun: () => this.#asleep === null && writer.statistics().state === "running",
       after: (delayMs, work) => workerClock.after(delayMs, work),

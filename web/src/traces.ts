@@ -60,7 +60,15 @@ export class TraceClient {
     const owner = uuid7(Date.now(), randomBytes(10));
     const link = await TraceLink.open({
       url: new URL("lib/trace.worker.js", site),
-      open: { storage, database_name: options.databaseName ?? DEFAULT_DATABASE, owner, retention, checkpoint_every: every, witness },
+      open: {
+        storage,
+        database_name: options.databaseName ?? DEFAULT_DATABASE,
+        owner,
+        retention,
+        checkpoint_every: every,
+        witness,
+        compress: options.compress ?? false,
+      },
       openDeadlineMs: deadlines.bootMs,
       connectSource,
       tell: options.onTraceProblem ?? ((): void => undefined),

@@ -32,6 +32,8 @@ const cra = await createCra({
   databaseName: "chaos",
   askToPersist: false,
   checkpointEvery: 100,
+  // Some tabs only join segments, others compress what they join.
+  compress: tab % 2 === 1,
   witness: { url: new URL("./witness", location.href).href },
   // All timers on: a record of its own each second, and an end for the sessions that are just left.
   heartbeat: { intervalSeconds: 1 },
