@@ -50,10 +50,13 @@ class SideFile:
         return True
 
     def newest_size(self) -> int:
-        """Return the size of the newest checkpoint, 0 without one."""
+        """Cut off a torn last line; return the size of the newest checkpoint, 0 without one."""
         try:
-            with self._path.open("rb", buffering=0) as file:
-                return _size_of(_newest(file)[0])
+            with open_private(self._path, "rb+") as file:
+                _wait_for(file)
+                newest, end = _newest(file)
+                file.truncate(end)
+                return _size_of(newest)
         except FileNotFoundError:
             return 0
 

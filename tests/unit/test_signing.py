@@ -338,6 +338,15 @@ def test_a_file_that_is_one_torn_line_begins_anew(storage: SigningStorage, tmp_p
     assert sizes(storage) == [7]
 
 
+def test_a_torn_line_of_a_session_that_runs_is_cut_off_by_opening(tmp_path: Path) -> None:
+    with closing(signing(tmp_path, every=3)) as storage:
+        storage.store_events(chain(6, ended=False))
+    whole = side_file(tmp_path).read_bytes()
+    side_file(tmp_path).write_bytes(whole + whole[:200])
+    with closing(signing(tmp_path, every=3)) as storage:
+        assert (side_file(tmp_path).read_bytes(), sizes(storage)) == (whole, [6])
+
+
 @pytest.mark.parametrize("content", ["x" * 20_000, "no checkpoint\n", "x" * 20_000 + "\n"])
 def test_a_file_of_something_else_is_left_alone(
     storage: SigningStorage, tmp_path: Path, content: str
