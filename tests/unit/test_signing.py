@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -124,16 +123,6 @@ def test_a_key_that_can_not_be_made_is_told_when_the_storage_is_made(tmp_path: P
     (tmp_path / "file").touch()
     error = error_of_opening(tmp_path / "file")
     assert (error.code, type(error)) == ("storage_failed", BackendFailure)
-
-
-def test_a_missing_package_is_told_when_the_storage_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric.ed25519", None)
-    assert error_of_opening(tmp_path).code == "signed_unavailable"
-    assert list(tmp_path.iterdir()) == []
-    put_key(tmp_path, NODE_KEY)
-    assert error_of_opening(tmp_path).code == "signed_unavailable"
 
 
 @pytest.mark.parametrize("bad", ["", "../checkpoint", SESSION.upper()])

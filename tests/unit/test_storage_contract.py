@@ -315,3 +315,16 @@ def test_a_python_without_sqlite_says_what_to_do(tmp_path: Path, monkeypatch: py
     with pytest.raises(BackendFailure) as caught:
         SqliteStorage(tmp_path / "traces.sqlite")
     assert caught.value.code == "sqlite_missing"
+
+
+@pytest.mark.parametrize("has_key", [False, True])
+def test_a_python_without_ed25519_says_so_when_the_storage_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_key: bool
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric.ed25519", None)
+    if has_key:
+        (tmp_path / "checkpoint.key.pem").touch(mode=0o600)
+    with pytest.raises(BackendFailure) as caught:
+        signing(MemoryStorage(), tmp_path)
+    assert caught.value.code == "signed_unavailable"
+    assert len(list(tmp_path.iterdir())) == has_key
