@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .ports import TimerBackend as TimerBackend
     from .replay.replay import replay_trace as replay_trace
     from .resolver import Resolver as Resolver
+    from .signing.storage import SigningStorage as SigningStorage
     from .storage.jsonl import JsonlStorage as JsonlStorage
     from .storage.memory import MemoryStorage as MemoryStorage
     from .storage.null import NullStorage as NullStorage
@@ -77,6 +78,7 @@ _HOME = {
     "Resolution": "model.resolution",
     "Resolver": "resolver",
     "SessionTTLConfig": "timing.config",
+    "SigningStorage": "signing.storage",
     "SqliteStorage": "storage.sqlite",
     "StdTimerBackend": "platform.thread_timers",
     "StorageBackend": "ports",

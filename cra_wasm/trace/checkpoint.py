@@ -1,4 +1,4 @@
-"""Checkpoints as C2SP signed notes (PROTOCOL 3.19): read strictly, and nothing of them is verified here.
+"""Checkpoints as C2SP signed notes (PROTOCOL 3.19): read strictly, and written. Verifies no signature.
 
 A checkpoint says that a session's chain had so many events and that the last one's hash is this:
 
@@ -24,6 +24,7 @@ from typing import Final
 from ..errors import InvalidInput
 from ..model.ids import is_uuid_text
 from ..model.parse import parse_json
+from ..model.timestamps import timestamp_text
 from .canonical import canonical_json
 
 MAX_NOTE_BYTES: Final = 4_096
@@ -163,6 +164,37 @@ def parse_vkey(vkey: str) -> VerifierKey:
     if hashlib.sha256(name.encode() + b"\n" + data).hexdigest()[:8] != key_id:
         raise _malformed("its public key's id is not that of its name and key")
     return VerifierKey(name=name, key_id=key_id, public_key=data[1:])
+
+
+def verifier_key(public_key: bytes) -> VerifierKey:
+    """Return a public key of 32 bytes under the name that this project gives it."""
+    name = f"cra-wasm/{hashlib.sha256(public_key).hexdigest()[:16]}"
+    key_id = hashlib.sha256(name.encode() + b"\n" + _ED25519 + public_key).hexdigest()[:8]
+    return VerifierKey(name=name, key_id=key_id, public_key=public_key)
+
+
+def vkey_text(key: VerifierKey) -> str:
+    """Return what `parse_vkey` reads."""
+    return f"{key.name}+{key.key_id}+{b64encode(_ED25519 + key.public_key).decode()}"
+
+
+def note_text(session_id: str, size: int, head: str, algorithm: str, wall_ns: int) -> str:
+    """Return the five lines to be signed; `head` is hex, the time is cut to milliseconds."""
+    digest = b64encode(bytes.fromhex(head)).decode()
+    time = timestamp_text(wall_ns)[:23]
+    return f"{_ORIGIN}{session_id}\n{size}\n{digest}\nalgorithm {algorithm}\ntime {time}Z\n"
+
+
+def signed_entry(text: str, key: VerifierKey, signature: bytes) -> str:
+    """Return the line of a `.checkpoints.jsonl`, without its line feed, of a text and its signature.
+
+    Raises:
+        InvalidInput: `checkpoint_malformed`: the text is none that `parse_note` reads.
+    """
+    encoded = b64encode(bytes.fromhex(key.key_id) + signature).decode()
+    note = f"{text}\n\u2014 {key.name} {encoded}\n"
+    parse_note(note)
+    return canonical_json({"key": vkey_text(key), "note": note})
 
 
 def _signature(line: str) -> NoteSignature:

@@ -30,6 +30,8 @@ ALLOWED: dict[str, set[str]] = {
     "testing": {"storage", "model", "ports", "errors", "platform"},
     # The runtime once more, on the clock and under the names of a trace; nothing but a command is above it.
     "replay": {"resolver", "runtime", "carp", "trace", "storage", "testing", *LEAVES},
+    # A storage around another one that writes checkpoints as `trace` reads them; neither layer knows of it.
+    "signing": {"storage", "trace", "ports", "model", "errors", "platform"},
     "serve": {"errors"},
     # Another server on the machinery of `serve`; it reads checkpoints as a verification does, and no runtime.
     "witness": {"serve", "trace", "storage", "ports", "model", "errors", "platform"},

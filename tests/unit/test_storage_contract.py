@@ -14,6 +14,7 @@ import pytest
 from cra_wasm.errors import BackendFailure, InvalidInput, InvalidState
 from cra_wasm.model.event import GENESIS_HASH, TraceEvent
 from cra_wasm.ports import StorageBackend
+from cra_wasm.signing.storage import SigningStorage
 from cra_wasm.storage.jsonl import JsonlStorage
 from cra_wasm.storage.memory import MemoryStorage
 from cra_wasm.storage.null import NullStorage
@@ -24,13 +25,22 @@ from .chaining import sealed
 
 FIRST, SECOND, UNKNOWN = (f"01a20896-5fbb-702e-a97c-f91cc497001{digit}" for digit in "678")
 
+
+def signing(inner: StorageBackend, folder: Path) -> StorageBackend:
+    return SigningStorage(inner, folder, every=1)
+
+
 OPENERS: dict[str, Callable[[Path], StorageBackend]] = {
     "memory": lambda folder: MemoryStorage(),
     "jsonl": lambda folder: JsonlStorage(folder / "traces"),
     "jsonl without fsync": lambda folder: JsonlStorage(folder / "traces", fsync=False),
     "sqlite": lambda folder: SqliteStorage(folder / "traces.sqlite"),
+    "signed jsonl": lambda folder: signing(JsonlStorage(folder / "traces"), folder / "traces"),
+    "signed sqlite": lambda folder: signing(SqliteStorage(folder / "traces.sqlite"), folder),
 }
-DURABLE = [name for name in OPENERS if name != "memory"]
+SIGNING = pytest.mark.cpython_only(reason="the site has no package `cryptography`")
+STORAGES = [pytest.param(name, marks=SIGNING if "signed" in name else ()) for name in OPENERS]
+DURABLE = [one for one in STORAGES if one.values != ("memory",)]
 
 
 def event(session_id: str, sequence: int, previous: str, **changes: Any) -> TraceEvent:
@@ -60,7 +70,7 @@ def chain(session_id: str, length: int, **changes: Any) -> list[TraceEvent]:
     return events
 
 
-@pytest.fixture(params=OPENERS)
+@pytest.fixture(params=STORAGES)
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StorageBackend]:
     with closing(OPENERS[request.param](tmp_path)) as opened:
         yield opened
@@ -305,3 +315,16 @@ def test_a_python_without_sqlite_says_what_to_do(tmp_path: Path, monkeypatch: py
     with pytest.raises(BackendFailure) as caught:
         SqliteStorage(tmp_path / "traces.sqlite")
     assert caught.value.code == "sqlite_missing"
+
+
+@pytest.mark.parametrize("has_key", [False, True])
+def test_a_python_without_ed25519_says_so_when_the_storage_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_key: bool
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric.ed25519", None)
+    if has_key:
+        (tmp_path / "checkpoint.key.pem").touch(mode=0o600)
+    with pytest.raises(BackendFailure) as caught:
+        signing(MemoryStorage(), tmp_path)
+    assert caught.value.code == "signed_unavailable"
+    assert len(list(tmp_path.iterdir())) == has_key

@@ -20,6 +20,7 @@ PUBLIC = (
     "__init__.py",
     "errors.py",
     "resolver.py",
+    "signing/storage.py",
     "storage/jsonl.py",
     "storage/memory.py",
     "storage/null.py",

@@ -1,0 +1,1 @@
+"""Signs where the chains of a storage stand (PROTOCOL 3.19): files of keys and checkpoints, the storage."""
