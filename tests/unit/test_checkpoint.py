@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from cra_wasm import InvalidInput, NotFound, Resolver
 from cra_wasm.cli import main
 from cra_wasm.platform.ed25519 import is_signed
 from cra_wasm.trace.canonical import canonical_json
-from cra_wasm.trace.checkpoint import parse_entries, parse_entry, parse_note, parse_vkey
+from cra_wasm.trace.checkpoint import MAX_ENTRY_BYTES, parse_entries, parse_entry, parse_note, parse_vkey
 from cra_wasm.trace.checkpoint_verify import SignedVerdict, Witnessed, parse_witnessed, verify_signed
 
 VECTORS = json.loads((Path(__file__).parents[2] / "specs/vectors/checkpoints.json").read_text())
@@ -56,12 +58,29 @@ def test_what_a_note_says_is_what_was_signed() -> None:
     note = parse_note(GOOD)
     told = {name: getattr(note, name) for name in ("session_id", "size", "head", "algorithm")}
     assert told == VECTORS["facts"]
+    assert note.time == "2026-11-26T10:00:00.000Z"
 
 
 @pytest.mark.parametrize("key", VECTORS["bad_keys"])
 def test_a_key_that_is_none_is_refused(key: str) -> None:
     # PROTOCOL 3.19.3
     assert code_of(lambda: parse_vkey(key)) == "checkpoint_malformed"
+
+
+def test_a_key_is_as_long_as_it_may_be() -> None:
+    # The longest one; one character more is among the bad ones.
+    name, data = "k" * (512 - 54), b"\x01" + bytes(32)
+    key_id = hashlib.sha256(name.encode() + b"\n" + data).hexdigest()[:8]
+    assert parse_vkey(f"{name}+{key_id}+{b64encode(data).decode()}").public_key == bytes(32)
+
+
+@pytest.mark.parametrize("char", ["x", "\u00e9"])
+def test_a_line_is_as_long_as_it_may_be_in_bytes(char: str) -> None:
+    # PROTOCOL 3.19.4
+    room = MAX_ENTRY_BYTES - len(entry(""))
+    note = char * (room // len(char.encode())) + "x" * (room % len(char.encode()))
+    assert parse_entry(entry(note)) == (VECTORS["key"], note)
+    assert code_of(lambda: parse_entry(entry(note + "x"))) == "checkpoint_malformed"
 
 
 @pytest.mark.parametrize(
@@ -164,8 +183,6 @@ def facts(trace: list[bytes], size: int) -> dict[str, Any]:
 
 def note_of(trace: list[bytes], size: int, **changed: Any) -> str:
     """A checkpoint of it, with the signature of another: `believed` does not look."""
-    from base64 import b64encode
-
     told = {**facts(trace, size), **changed}
     told["size"] = told.get("told", size)
     head = b64encode(bytes.fromhex(told["head"])).decode()
