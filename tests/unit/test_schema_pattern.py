@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cra_wasm.carp.schema_pattern import MAX_STEPS, MAX_SUBJECT_CHARS, STEPS_PER_UNIT, compile_pattern
-from cra_wasm.carp.schema_pattern_parse import MAX_PATTERN_CHARS, PatternRefused
+from cra_wasm.carp.schema_pattern_parse import MAX_PATTERN_CHARS, PatternRefused, parse
+from cra_wasm.carp.schema_pattern_price import price
 
 CATASTROPHIC = [
     "(a+)+$", "(a*)*b", "(a|aa)+$", "(a|a)*$", "(a|a?)+$", "(.*a){20}", "(.*)*x", "a*a*b", r"\s*\s*$",
@@ -32,6 +33,46 @@ def test_a_catastrophic_pattern_is_refused(pattern: str) -> None:
 def test_a_harmless_pattern_that_breaks_a_simple_rule_is_refused_too(pattern: str) -> None:
     with pytest.raises(PatternRefused) as refused:
         compile_pattern(pattern)
+    assert refused.value.code == "unsafe_pattern"
+
+
+BY_SHAPE = [
+    # inside another
+    "^(a+b)*c", "((a+)b)*", "(a|b+c)*", "((a+b)?c)*",
+    # right after another
+    "a*b*", "(a+)(b+)c", "(a+|x)(y|b+)", "^(x|a+)b+", "^a+(x|b+c)", "^(ab+){0,1}c+", "^a+(b+c){0,1}",
+    # after itself
+    "^(a+xb+){2}", "^(a+xb+){1,2}",
+    # a group that can match nothing
+    "(a?){2}", "((a?)b?){0,2}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("pattern", BY_SHAPE)
+def test_a_pattern_may_be_refused_by_its_shape_alone(pattern: str) -> None:
+    assert price(parse(pattern), MAX_SUBJECT_CHARS) <= MAX_STEPS
+    with pytest.raises(PatternRefused) as refused:
+        compile_pattern(pattern)
+    assert refused.value.code == "unsafe_pattern"
+
+
+def test_a_pattern_is_refused_by_its_price_on_the_longest_text_alone() -> None:
+    pattern = "a.*b.{0,3}c"
+    assert (
+        price(parse(pattern), MAX_SUBJECT_CHARS // 4) <= MAX_STEPS < price(parse(pattern), MAX_SUBJECT_CHARS)
+    )
+    with pytest.raises(PatternRefused) as refused:
+        compile_pattern(pattern)
+    assert refused.value.code == "unsafe_pattern"
+
+
+def test_a_pattern_may_cost_as_much_as_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = price(parse("foo.*bar"), MAX_SUBJECT_CHARS)
+    monkeypatch.setattr("cra_wasm.carp.schema_pattern.MAX_STEPS", steps)
+    assert compile_pattern("foo.*bar").found_in("foobar")
+    monkeypatch.setattr("cra_wasm.carp.schema_pattern.MAX_STEPS", steps - 1)
+    with pytest.raises(PatternRefused) as refused:
+        compile_pattern("foo.*bar")
     assert refused.value.code == "unsafe_pattern"
 
 
@@ -78,7 +119,10 @@ FOUND: list[tuple[str, list[str], list[str]]] = [
     (r"^\ud83d$", ["\ud83d"], ["\U0001f600"]),
     (r"^\t\n\r\f\v\0\cJ$", ["\t\n\r\f\v\0\n"], [""]),
     (r"^\.\*\+\?\(\)\[\]\{\}\|\/\^\$\@$", [".*+?()[]{}|/^$@"], [""]),
-    (r"\bcat\b", ["a cat.", "cat"], ["cats", "\u00e9_cat"]),
+    (r"\bcat\b", ["a cat.", "cat", "\u00e9cat"], ["cats", "\u00e9_cat"]),
+    ("^(a+b){2}(c?)?(?:d+e)?$", ["abaab", "ababcdde"], ["ab"]),
+    ("^(ba+){2}$", ["baaba"], ["ba"]),
+    ("^(a{2}b)*$", ["", "aabaab"], ["ab"]),
     ("^(ab|cd)?e{2}f{1,2}g{0}h{3,}$", ["abeefhhh", "eeffhhhh"], ["abef", "eefhh", "eefghhh"]),
     ("^(?<year>[0-9]{4})-(?:0[1-9]|1[0-2])$", ["2024-12"], ["2024-13"]),
     ("^a+?-b*?c??$", ["a-", "aa-bbc"], ["b"]),
