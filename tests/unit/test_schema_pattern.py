@@ -41,10 +41,11 @@ BY_SHAPE = [
     "^(a+b)*c", "((a+)b)*", "(a|b+c)*", "((a+b)?c)*",
     # right after another
     "a*b*", "(a+)(b+)c", "(a+|x)(y|b+)", "^(x|a+)b+", "^a+(x|b+c)", "^(ab+){0,1}c+", "^a+(b+c){0,1}",
+    "^(x|a*b*c)", "^(a*b*c)?",
     # after itself
     "^(a+xb+){2}", "^(a+xb+){1,2}",
     # a group that can match nothing
-    "(a?){2}", "((a?)b?){0,2}",
+    "(a?){2}", "((a?)b?){0,2}", r"(\b){2}", "(?:^)*a",
 ]  # fmt: skip
 
 
@@ -74,6 +75,10 @@ def test_a_pattern_may_cost_as_much_as_the_limit(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(PatternRefused) as refused:
         compile_pattern("foo.*bar")
     assert refused.value.code == "unsafe_pattern"
+
+
+def test_a_pattern_has_a_longest_text() -> None:
+    assert compile_pattern("a" * MAX_PATTERN_CHARS).found_in("a" * MAX_PATTERN_CHARS)
 
 
 UNSUPPORTED = [

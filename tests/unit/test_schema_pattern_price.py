@@ -14,7 +14,7 @@ from cra_wasm.carp.schema_pattern import (
 )
 from cra_wasm.carp.schema_pattern_parse import MAX_CLASS_WIDTH, PatternRefused, parse
 from cra_wasm.carp.schema_pattern_price import price
-from cra_wasm.carp.schema_pattern_tree import effort
+from cra_wasm.carp.schema_pattern_tree import MAX_CODE_POINT, Chars, Ranges, chars, complement, effort, union
 
 PRICES = [
     ("", 0, 0),
@@ -73,6 +73,16 @@ PRICES = [
     ("^(a?|b)c", 11, 11),
     ("^(?:a{2,4}){3}b", 514, 514),
     ("^(?:(?:a|ab){2}c?){3}", 107522, 107522),
+    ("^a*$a", 71, 4103),
+    ("^($|$)", 7, 7),
+    ("^a{1,5}(b?|c)", 52, 52),
+    ("^a{1,5}b?", 29, 29),
+    ("^a?b{1,3}a", 14, 14),
+    ("^(ab{0,5}){0,3}", 56, 56),
+    ("^(ab{0,5}){1,3}", 59, 59),
+    ("^(ab{0,5}){2,3}", 87, 87),
+    ("^(a?)?b", 8, 8),
+    ("^(?:(?:ab){4})*c", 68, 2840),
 ]
 
 
@@ -92,6 +102,62 @@ def test_the_gaps_between_more_ranges_than_are_kept_apart_count_as_in_them(
 ) -> None:
     points = "".join(chr(point) for point in range(0x100, 0x100 + 2 * pieces, 2))
     assert price(parse(f"^(?:[{points}]|\u4e00)*{follower}"), 16) == steps
+
+
+def test_more_ranges_than_are_kept_apart_begin_where_the_first_one_does() -> None:
+    points = "".join(chr(point) for point in range(0x100, 0x100 + 2 * 64, 2))
+    assert price(parse(f"^(?:[\u00f0-\u00f8{points}]|\u4e00)*\u00f0"), 16) == 138
+
+
+LAST = MAX_CODE_POINT
+
+
+@pytest.mark.parametrize(
+    ("sets", "merged"),
+    [
+        ([], ()),
+        ([((5, 9),), ((1, 3),)], ((1, 3), (5, 9))),
+        ([((1, 2),), ((3, 4),)], ((1, 4),)),
+        ([((1, 5), (20, 21)), ((3, 9),)], ((1, 9), (20, 21))),
+        ([((1, 9),), ((2, 3), (11, 11))], ((1, 9), (11, 11))),
+    ],
+)
+def test_ranges_that_touch_become_one(sets: list[Ranges], merged: Ranges) -> None:
+    assert union(*sets) == merged
+
+
+@pytest.mark.parametrize(
+    ("ranges", "others"),
+    [
+        ((), ((0, LAST),)),
+        (((0, LAST),), ()),
+        (((5, 9),), ((0, 4), (10, LAST))),
+        (((0, 0), (2, LAST - 1)), ((1, 1), (LAST, LAST))),
+    ],
+)
+def test_what_ranges_leave_out_has_its_own_ranges(ranges: Ranges, others: Ranges) -> None:
+    assert complement(ranges) == others
+    assert complement(others) == ranges
+
+
+@pytest.mark.parametrize(
+    ("made", "ranges", "source", "width"),
+    [
+        (chars(((97, 97),)), ((97, 97),), r"[\U00000061]", 1),
+        (chars(((97, 99), (120, 120))), ((97, 99), (120, 120)), r"[\U00000061-\U00000063\U00000078]", 4),
+        (chars(((10, 10),), negated=True), ((0, 9), (11, LAST)), r"[^\U0000000a]", 1),
+        (chars(()), (), r"[^\s\S]", 0),
+        (chars((), negated=True), ((0, LAST),), r"[\s\S]", 0),
+        (chars(((0xFFFF, 0xFFFF),)), ((0xFFFF, 0xFFFF),), r"[\U0000ffff]", 1),
+        (chars(((0x10000, 0x10005),)), ((0x10000, 0x10005),), r"[\U00010000-\U00010005]", 0),
+        (chars(((0xFFF0, 0x1FFFF),)), ((0xFFF0, 0x1FFFF),), r"[\U0000fff0-\U0001ffff]", 16),
+        (chars(((0xE000, LAST),)), ((0xE000, LAST),), r"[^\U00000000-\U0000dfff]", 0xE000),
+    ],
+)
+def test_a_class_names_what_it_holds_or_what_it_leaves_out(
+    made: Chars, ranges: Ranges, source: str, width: int
+) -> None:
+    assert made == Chars(ranges, source, width)
 
 
 EFFORTS = [
@@ -121,6 +187,7 @@ def test_the_patterns_of_a_book_are_compiled_up_to_its_effort(monkeypatch: pytes
     book = PatternBook()
     first = book.find("ab")
     assert isinstance(first, GuardedPattern)
+    assert first.text == "ab"
     assert isinstance(book.find("cd"), GuardedPattern)
     for text in ("e", "("):
         refused = book.find(text)
