@@ -110,6 +110,7 @@ ACCEPTED: list[tuple[Any, list[Any]]] = [
     ({"then": False, "else": False}, [1]),
     ({"if": False}, [1]),
     ({"properties": {"next": {"$ref": "#"}}, "required": ["value"]}, [{"value": 1, "next": {"value": 2}}]),
+    ({"allOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}], "$defs": {"a": {}}}, [1]),
     ({"properties": {"$ref": {"type": "string"}, "enum": True}}, [{"$ref": "a", "enum": 1}]),
     ({"type": ["null", "boolean", "integer", "number", "string", "array", "object"]}, [None, 1, []]),
     ({"$schema": "https://json-schema.org/draft/2020-12/schema#"}, [1]),

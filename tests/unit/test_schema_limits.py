@@ -72,6 +72,17 @@ def test_nested_branches_follow_the_deepest_instance() -> None:
     assert [error.keyword for error in compile_schema(schema).errors(instance)] == ["limits"]
 
 
+def test_what_stands_beside_the_deepest_subschemas_does_not_count_for_their_depth() -> None:
+    # Four subschemas a level, and three for the value inside: 191 for 47 levels.
+    validator = compile_schema({"allOf": [{"allOf": [{"additionalProperties": {"$ref": "#"}}]}]})
+    fits: Any = {"a": 0}
+    for _ in range(MAX_APPLICATIONS_DEPTH // 4 - 2):
+        fits = {"a": 0, "b": {"a": 0, "b": 0}, "c": fits, "d": 0}
+    assert validator.errors(fits) == []
+    (error,) = validator.errors({"a": 0, "b": {"a": 0}, "c": fits})
+    assert error.keyword == "limits"
+
+
 def test_a_caller_deep_in_the_stack_gets_an_error() -> None:
     validator = compile_schema({"additionalProperties": {"$ref": "#"}})
     instance = nested(MAX_INSTANCE_DEPTH, "a")
@@ -190,6 +201,14 @@ def test_a_value_that_json_does_not_have_is_an_error(instance: Any, pointer: str
     ]
 
 
+def test_an_instance_holds_as_many_values_as_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cra_wasm.carp.schema_run.MAX_VALUES", 5)
+    validator = compile_schema(True)
+    assert validator.errors([1, {"a": [2, 3]}]) == []
+    (error,) = validator.errors([1, {"a": [2, 3, 4]}], pointer="/p")
+    assert (error.keyword, error.pointer) == ("limits", "/p/1/a")
+
+
 def test_numbers_of_any_size_are_compared_exactly() -> None:
     assert compile_schema({"multipleOf": 1e-300}).errors([1e308, 10**400]) == []
     assert compile_schema({"multipleOf": 3}).errors(10**400)
@@ -273,6 +292,10 @@ NAMES = [f"n{number}" for number in range(33)]
         (dict.fromkeys(["title", "description", "$comment"], ""), 1, 1, ""),
         ({"const": ["x" * 46]}, ["y" * 46], 1 + 3, "/const"),
         ({"enum": [["x" * 46]]}, {"y" * 44: 1}, 1 + 3, "/enum"),
+        ({"const": ["x" * 59]}, ["y" * 59], 1 + 3, "/const"),
+        ({"const": ["x" * 56, ""]}, ["y" * 56, ""], 1 + 3, "/const"),
+        ({"const": {"x" * 55: 1}}, {"y" * 55: 1}, 1 + 3, "/const"),
+        ({"const": {"x" * 47: 1, "z": 1}}, {"y" * 47: 1, "z": 1}, 1 + 3, "/const"),
         ({"uniqueItems": True}, [1, 2, 3], 1 + 3, "/uniqueItems"),
         ({"uniqueItems": True}, ["x" * 62], 1 + 1 + 4, "/uniqueItems"),
         ({"properties": dict.fromkeys(NAMES[:8], True)}, {}, 1 + 2, ""),
