@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cra_wasm.carp.schema import MAX_FINDINGS, MAX_SUBSCHEMAS, compile_schema
+from cra_wasm.carp.schema import MAX_FINDINGS, MAX_SUBSCHEMAS, SchemaError, compile_schema
 from cra_wasm.carp.schema_links import MAX_LOOPS, MAX_REFERENCE_DEPTH
 from cra_wasm.carp.schema_pattern import MAX_SUBJECT_CHARS
 from cra_wasm.carp.schema_run import MAX_APPLICATIONS_DEPTH, MAX_INSTANCE_DEPTH
@@ -84,17 +84,29 @@ def test_what_stands_beside_the_deepest_subschemas_does_not_count_for_their_dept
 
 
 def test_a_caller_deep_in_the_stack_gets_an_error() -> None:
-    validator = compile_schema({"additionalProperties": {"$ref": "#"}})
-    instance = nested(MAX_INSTANCE_DEPTH, "a")
+    # What could not be judged before is behind it.
+    schema = {"properties": {"a": {"pattern": "y"}}, "additionalProperties": {"$ref": "#"}}
+    validator = compile_schema(schema, pointer="/s")
+    instance = {"a": "x" * (MAX_SUBJECT_CHARS + 1), "b": nested(MAX_INSTANCE_DEPTH - 1, "b")}
 
-    def descend() -> list[str]:
+    def descend() -> list[SchemaError]:
         try:
             return descend()
         except RecursionError:
-            return [error.keyword for error in validator.errors(instance)]
+            return validator.errors(instance, pointer="/p")
 
-    assert descend() == ["limits"]
-    assert validator.errors(instance) == []
+    (error,) = descend()
+    assert (error.keyword, error.pointer, error.schema_pointer) == ("limits", "/p", "/s")
+    assert isinstance(error.message, str)
+    assert [error.keyword for error in validator.errors(instance)] == ["pattern"]
+
+
+def test_a_limit_comes_before_what_could_not_be_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    validator = compile_schema({"properties": {"a": {"pattern": "y"}, "b": {"items": {}}}})
+    monkeypatch.setattr("cra_wasm.carp.schema_run.MAX_UNITS", 10)
+    (error,) = validator.errors({"a": "x" * (MAX_SUBJECT_CHARS + 1), "b": [1] * 10})
+    assert (error.keyword, error.pointer, error.schema_pointer) == ("limits", "/b/7", "/properties/b/items")
+    assert isinstance(error.message, str)
 
 
 # PROTOCOL 2.9.6
@@ -196,9 +208,8 @@ def test_a_property_name_too_long_for_a_pattern_is_an_error() -> None:
     ids=repr,
 )
 def test_a_value_that_json_does_not_have_is_an_error(instance: Any, pointer: str) -> None:
-    assert [(error.keyword, error.pointer) for error in compile_schema(True).errors(instance)] == [
-        ("json", pointer)
-    ]
+    (error,) = compile_schema(True, pointer="/s").errors(instance)
+    assert (error.keyword, error.pointer, error.schema_pointer) == ("json", pointer, "/s")
 
 
 def test_an_instance_holds_as_many_values_as_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
