@@ -83,19 +83,26 @@ def test_what_stands_beside_the_deepest_subschemas_does_not_count_for_their_dept
     assert error.keyword == "limits"
 
 
-def test_a_caller_deep_in_the_stack_gets_an_error() -> None:
-    # What could not be judged before is behind it.
+@pytest.mark.parametrize("frames_left", [1, 60])
+def test_a_caller_deep_in_the_stack_gets_an_error(frames_left: int) -> None:
+    # With some frames left, a text that could not be judged is found first, and told behind it.
     schema = {"properties": {"a": {"pattern": "y"}}, "additionalProperties": {"$ref": "#"}}
     validator = compile_schema(schema, pointer="/s")
     instance = {"a": "x" * (MAX_SUBJECT_CHARS + 1), "b": nested(MAX_INSTANCE_DEPTH - 1, "b")}
 
-    def descend() -> list[SchemaError]:
+    def descend() -> list[SchemaError] | int:
+        """Go down to the end of the stack, come up again, and validate where so many frames are left."""
         try:
-            return descend()
+            found = descend()
         except RecursionError:
+            return 0 if frames_left > 1 else validator.errors(instance, pointer="/p")
+        if found == frames_left:
             return validator.errors(instance, pointer="/p")
+        return found + 1 if isinstance(found, int) else found
 
-    (error,) = descend()
+    errors = descend()
+    assert isinstance(errors, list)
+    (error,) = errors
     assert (error.keyword, error.pointer, error.schema_pointer) == ("limits", "/p", "/s")
     assert isinstance(error.message, str)
     assert [error.keyword for error in validator.errors(instance)] == ["pattern"]
