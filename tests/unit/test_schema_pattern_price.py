@@ -142,23 +142,23 @@ def test_what_ranges_leave_out_has_its_own_ranges(ranges: Ranges, others: Ranges
 
 
 @pytest.mark.parametrize(
-    ("made", "ranges", "source", "width"),
+    ("ranges", "negated", "covered", "source", "width"),
     [
-        (chars(((97, 97),)), ((97, 97),), r"[\U00000061]", 1),
-        (chars(((97, 99), (120, 120))), ((97, 99), (120, 120)), r"[\U00000061-\U00000063\U00000078]", 4),
-        (chars(((10, 10),), negated=True), ((0, 9), (11, LAST)), r"[^\U0000000a]", 1),
-        (chars(()), (), r"[^\s\S]", 0),
-        (chars((), negated=True), ((0, LAST),), r"[\s\S]", 0),
-        (chars(((0xFFFF, 0xFFFF),)), ((0xFFFF, 0xFFFF),), r"[\U0000ffff]", 1),
-        (chars(((0x10000, 0x10005),)), ((0x10000, 0x10005),), r"[\U00010000-\U00010005]", 0),
-        (chars(((0xFFF0, 0x1FFFF),)), ((0xFFF0, 0x1FFFF),), r"[\U0000fff0-\U0001ffff]", 16),
-        (chars(((0xE000, LAST),)), ((0xE000, LAST),), r"[^\U00000000-\U0000dfff]", 0xE000),
+        (((97, 97),), False, ((97, 97),), r"[\U00000061]", 1),
+        (((97, 99), (120, 120)), False, ((97, 99), (120, 120)), r"[\U00000061-\U00000063\U00000078]", 4),
+        (((10, 10),), True, ((0, 9), (11, LAST)), r"[^\U0000000a]", 1),
+        ((), False, (), r"[^\s\S]", 0),
+        ((), True, ((0, LAST),), r"[\s\S]", 0),
+        (((0xFFFF, 0xFFFF),), False, ((0xFFFF, 0xFFFF),), r"[\U0000ffff]", 1),
+        (((0x10000, 0x10005),), False, ((0x10000, 0x10005),), r"[\U00010000-\U00010005]", 0),
+        (((0xFFF0, 0x1FFFF),), False, ((0xFFF0, 0x1FFFF),), r"[\U0000fff0-\U0001ffff]", 16),
+        (((0xE000, LAST),), False, ((0xE000, LAST),), r"[^\U00000000-\U0000dfff]", 0xE000),
     ],
 )
 def test_a_class_names_what_it_holds_or_what_it_leaves_out(
-    made: Chars, ranges: Ranges, source: str, width: int
+    ranges: Ranges, negated: bool, covered: Ranges, source: str, width: int
 ) -> None:
-    assert made == Chars(ranges, source, width)
+    assert chars(ranges, negated=negated) == Chars(covered, source, width)
 
 
 EFFORTS = [
