@@ -191,7 +191,7 @@ class _Parser:
         if not digits or len(digits) > 8 or not _HEX.issuperset(digits) or int(digits, 16) > MAX_CODE_POINT:
             self.refuse("is not a code point in hexadecimal", at=start)
         self.at, point = after, int(digits, 16)
-        low = re.compile(r"\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE).match(self.text, after)
+        low = re.compile(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})").match(self.text, after)
         if 0xD800 <= point < 0xDC00 and low:
             self.at = low.end()
             point = 0x10000 + ((point - 0xD800) << 10) + int(low[1], 16) - 0xDC00

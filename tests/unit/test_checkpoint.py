@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from cra_wasm import InvalidInput, NotFound, Resolver
 from cra_wasm.cli import main
 from cra_wasm.platform.ed25519 import is_signed
 from cra_wasm.trace.canonical import canonical_json
-from cra_wasm.trace.checkpoint import parse_entries, parse_entry, parse_note, parse_vkey
+from cra_wasm.trace.checkpoint import MAX_ENTRY_BYTES, parse_entries, parse_entry, parse_note, parse_vkey
 from cra_wasm.trace.checkpoint_verify import SignedVerdict, Witnessed, parse_witnessed, verify_signed
 
 VECTORS = json.loads((Path(__file__).parents[2] / "specs/vectors/checkpoints.json").read_text())
@@ -56,12 +58,29 @@ def test_what_a_note_says_is_what_was_signed() -> None:
     note = parse_note(GOOD)
     told = {name: getattr(note, name) for name in ("session_id", "size", "head", "algorithm")}
     assert told == VECTORS["facts"]
+    assert note.time == "2026-11-26T10:00:00.000Z"
 
 
 @pytest.mark.parametrize("key", VECTORS["bad_keys"])
 def test_a_key_that_is_none_is_refused(key: str) -> None:
     # PROTOCOL 3.19.3
     assert code_of(lambda: parse_vkey(key)) == "checkpoint_malformed"
+
+
+def test_a_key_is_as_long_as_it_may_be() -> None:
+    # The longest one; one character more is among the bad ones.
+    name, data = "k" * (512 - 54), b"\x01" + bytes(32)
+    key_id = hashlib.sha256(name.encode() + b"\n" + data).hexdigest()[:8]
+    assert parse_vkey(f"{name}+{key_id}+{b64encode(data).decode()}").public_key == bytes(32)
+
+
+@pytest.mark.parametrize("char", ["x", "\u00e9"])
+def test_a_line_is_as_long_as_it_may_be_in_bytes(char: str) -> None:
+    # PROTOCOL 3.19.4
+    room = MAX_ENTRY_BYTES - len(entry(""))
+    note = char * (room // len(char.encode())) + "x" * (room % len(char.encode()))
+    assert parse_entry(entry(note)) == (VECTORS["key"], note)
+    assert code_of(lambda: parse_entry(entry(note + "x"))) == "checkpoint_malformed"
 
 
 @pytest.mark.parametrize(
@@ -104,6 +123,26 @@ def test_an_answer_of_a_witness_that_is_none_is_refused(text: str) -> None:
     assert code_of(lambda: parse_witnessed(text)) == "witness_malformed"
 
 
+def test_the_line_of_a_witness_that_tells_nothing_is_named() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_witnessed(json.dumps(VECTORS["facts"]) + "\n{}\n")
+    assert caught.value.details["pointer"] == "/1"
+
+
+def test_a_witness_tells_of_sizes_from_one_on_line_by_line_with_or_without_the_algorithm() -> None:
+    first = {**VECTORS["facts"], "size": 1, "at": "now"}
+    last = {name: VECTORS["facts"][name] for name in ("session_id", "size", "head")}
+    text = f"{json.dumps(first)}\n\n{json.dumps(last)}"
+    assert parse_witnessed(text) == [Witnessed(**{**VECTORS["facts"], "size": 1}), Witnessed(**last)]
+
+
+def test_a_witness_tells_no_more_lines_than_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cra_wasm.trace.checkpoint_verify.MAX_WITNESSED", 2)
+    line = json.dumps(VECTORS["facts"]) + "\n"
+    assert len(parse_witnessed(line * 2)) == 2
+    assert code_of(lambda: parse_witnessed(line * 3)) == "witness_malformed"
+
+
 def test_a_key_name_has_no_white_space_in_any_language() -> None:
     """`\\s` of JavaScript leaves U+0085 out, and that of Python takes U+001C in."""
     for space in "\t\n\x0b \x85\xa0\u1680\u2003\u2028\u202f\u3000":
@@ -144,8 +183,6 @@ def facts(trace: list[bytes], size: int) -> dict[str, Any]:
 
 def note_of(trace: list[bytes], size: int, **changed: Any) -> str:
     """A checkpoint of it, with the signature of another: `believed` does not look."""
-    from base64 import b64encode
-
     told = {**facts(trace, size), **changed}
     told["size"] = told.get("told", size)
     head = b64encode(bytes.fromhex(told["head"])).decode()
@@ -167,6 +204,7 @@ def test_checkpoints_that_hold_tell_how_far(trace: list[bytes]) -> None:
     # PROTOCOL 3.19.5
     found = verdict(trace, [note_of(trace, 1), note_of(trace, 5)])
     assert (found.result.valid, found.strength, found.checkpoints, found.covered) == (True, "signed", 2, 5)
+    assert found.result.warnings == ()
 
 
 def test_a_key_of_ones_own_makes_it_stronger(trace: list[bytes]) -> None:
@@ -184,7 +222,7 @@ def test_a_pin_is_not_undone_by_taking_the_checkpoints_away(trace: list[bytes]) 
 def test_a_witness_makes_it_strongest(trace: list[bytes]) -> None:
     other = Witnessed(session_id="another", size=100, head="00")
     found = verdict(trace, [], witnessed=[other, Witnessed(**facts(trace, 6))])
-    assert (found.strength, found.covered) == ("witnessed", 6)
+    assert (found.strength, found.covered, found.result.warnings) == ("witnessed", 6, ())
 
 
 def test_a_witness_that_knows_nothing_of_it_is_told(trace: list[bytes]) -> None:
@@ -207,6 +245,7 @@ def test_a_checkpoint_of_anything_else_does_not_hold(
     # PROTOCOL 3.19.6
     found = verdict(trace, [note_of(trace, 3), note_of(trace, 7, **changed)])
     assert (found.result.valid, found.result.error, found.result.error_at) == (False, error, None)
+    assert found.result.message
     assert (found.strength, found.covered) == ("chain", 0)
 
 
@@ -217,7 +256,8 @@ def test_a_witness_that_contradicts_makes_it_invalid(trace: list[bytes]) -> None
 
 def test_a_cut_that_leaves_a_whole_chain_is_found(trace: list[bytes]) -> None:
     # PROTOCOL 3.19.6
-    assert verdict(trace[:4], [note_of(trace, 5)]).result.error == "checkpoint_beyond_end"
+    result = verdict(trace[:4], [note_of(trace, 5)]).result
+    assert (result.error, result.warnings) == ("checkpoint_beyond_end", ())
 
 
 def test_a_fault_of_the_chain_comes_first(trace: list[bytes]) -> None:
@@ -234,6 +274,16 @@ def test_a_key_that_nobody_gave_is_told(trace: list[bytes]) -> None:
 def test_a_signature_that_does_not_hold_is_told(trace: list[bytes]) -> None:
     entries = [entry(note_of(trace, 7))]
     found = verify_signed(trace, entries, is_signed=lambda key, signature, message: False)
+    assert found.result.error == "checkpoint_signature_invalid"
+
+
+def test_a_signature_of_a_given_key_that_does_not_hold_is_told(trace: list[bytes]) -> None:
+    found = verify_signed(
+        trace,
+        [entry(note_of(trace, 7))],
+        is_signed=lambda key, signature, message: False,
+        pinned=[parse_vkey(VECTORS["other_key"]), parse_vkey(VECTORS["key"])],
+    )
     assert found.result.error == "checkpoint_signature_invalid"
 
 

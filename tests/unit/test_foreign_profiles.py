@@ -136,6 +136,16 @@ def test_every_changed_or_missing_field_of_a_sample_is_found_at_its_event(profil
 
 
 @pytest.mark.parametrize("profile", RECIPES)
+def test_another_parent_or_none_is_found_at_its_event(profile: str) -> None:
+    lines = written(profile, parent_span_id="01a20896-5fbd-76bb-a6cb-0000000000aa")
+    assert verify_lines(lines, profile).valid
+    for other in (None, "01a20896-5fbd-76bb-a6cb-0000000000ab"):
+        changed = relinked(lines, 1, lambda one, other=other: one.update(parent_span_id=other))  # type: ignore[misc]
+        result = verify_lines(changed, profile)
+        assert (result.error, result.error_at) == ("hash_mismatch", 1)
+
+
+@pytest.mark.parametrize("profile", RECIPES)
 def test_every_member_that_is_added_inside_a_payload_is_found(profile: str) -> None:
     lines = sample(profile)
     for at in range(len(lines)):

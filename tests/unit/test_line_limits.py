@@ -8,6 +8,7 @@ import pytest
 
 from cra_wasm.model.event import GENESIS_HASH
 from cra_wasm.model.limits import MAX_PAYLOAD_CHARS
+from cra_wasm.trace.profiles.lexemes import read_members
 from cra_wasm.trace.reader import MAX_LINE_BYTES, BadLine, read_event, read_lines
 
 from .chaining import chain, fields, line_of, sealed
@@ -50,6 +51,17 @@ def test_a_line_is_looked_into_up_to_its_most_bytes_and_comes_whole_from_a_file_
         line = twice_with(MAX_TEXT_CHARS, size_bytes)
         assert error_of(line) == error
         assert list(read_lines(io.BytesIO(line + b"next\n"))) == [line, b"next\n"]
+
+
+def test_a_foreign_line_is_looked_into_up_to_its_most_characters_and_bytes() -> None:
+    for chars, size_bytes, error in (
+        (MAX_TEXT_CHARS, MAX_LINE_BYTES, "duplicate_key"),
+        (MAX_TEXT_CHARS, MAX_LINE_BYTES + 1, "bad_field"),
+        (MAX_TEXT_CHARS + 1, MAX_TEXT_CHARS + 1, "bad_field"),
+    ):
+        with pytest.raises(BadLine) as caught:
+            read_members(twice_with(chars, size_bytes))
+        assert caught.value.error == error
 
 
 def test_what_is_longer_than_a_line_may_be_comes_in_pieces() -> None:

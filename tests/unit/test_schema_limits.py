@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cra_wasm.carp.schema import MAX_FINDINGS, MAX_SUBSCHEMAS, compile_schema
+from cra_wasm.carp.schema import MAX_FINDINGS, MAX_SUBSCHEMAS, SchemaError, compile_schema
 from cra_wasm.carp.schema_links import MAX_LOOPS, MAX_REFERENCE_DEPTH
 from cra_wasm.carp.schema_pattern import MAX_SUBJECT_CHARS
 from cra_wasm.carp.schema_run import MAX_APPLICATIONS_DEPTH, MAX_INSTANCE_DEPTH
@@ -72,18 +72,48 @@ def test_nested_branches_follow_the_deepest_instance() -> None:
     assert [error.keyword for error in compile_schema(schema).errors(instance)] == ["limits"]
 
 
-def test_a_caller_deep_in_the_stack_gets_an_error() -> None:
-    validator = compile_schema({"additionalProperties": {"$ref": "#"}})
-    instance = nested(MAX_INSTANCE_DEPTH, "a")
+def test_what_stands_beside_the_deepest_subschemas_does_not_count_for_their_depth() -> None:
+    # Four subschemas a level, and three for the value inside: 191 for 47 levels.
+    validator = compile_schema({"allOf": [{"allOf": [{"additionalProperties": {"$ref": "#"}}]}]})
+    fits: Any = {"a": 0}
+    for _ in range(MAX_APPLICATIONS_DEPTH // 4 - 2):
+        fits = {"a": 0, "b": {"a": 0, "b": 0}, "c": fits, "d": 0}
+    assert validator.errors(fits) == []
+    (error,) = validator.errors({"a": 0, "b": {"a": 0}, "c": fits})
+    assert error.keyword == "limits"
 
-    def descend() -> list[str]:
+
+@pytest.mark.parametrize("frames_left", [1, 60])
+def test_a_caller_deep_in_the_stack_gets_an_error(frames_left: int) -> None:
+    # With some frames left, a text that could not be judged is found first, and told behind it.
+    schema = {"properties": {"a": {"pattern": "y"}}, "additionalProperties": {"$ref": "#"}}
+    validator = compile_schema(schema, pointer="/s")
+    instance = {"a": "x" * (MAX_SUBJECT_CHARS + 1), "b": nested(MAX_INSTANCE_DEPTH - 1, "b")}
+
+    def descend() -> list[SchemaError] | int:
+        """Go down to the end of the stack, come up again, and validate where so many frames are left."""
         try:
-            return descend()
+            found = descend()
         except RecursionError:
-            return [error.keyword for error in validator.errors(instance)]
+            return 0 if frames_left > 1 else validator.errors(instance, pointer="/p")
+        if found == frames_left:
+            return validator.errors(instance, pointer="/p")
+        return found + 1 if isinstance(found, int) else found
 
-    assert descend() == ["limits"]
-    assert validator.errors(instance) == []
+    errors = descend()
+    assert isinstance(errors, list)
+    (error,) = errors
+    assert (error.keyword, error.pointer, error.schema_pointer) == ("limits", "/p", "/s")
+    assert isinstance(error.message, str)
+    assert [error.keyword for error in validator.errors(instance)] == ["pattern"]
+
+
+def test_a_limit_comes_before_what_could_not_be_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    validator = compile_schema({"properties": {"a": {"pattern": "y"}, "b": {"items": {}}}})
+    monkeypatch.setattr("cra_wasm.carp.schema_run.MAX_UNITS", 10)
+    (error,) = validator.errors({"a": "x" * (MAX_SUBJECT_CHARS + 1), "b": [1] * 10})
+    assert (error.keyword, error.pointer, error.schema_pointer) == ("limits", "/b/7", "/properties/b/items")
+    assert isinstance(error.message, str)
 
 
 # PROTOCOL 2.9.6
@@ -185,9 +215,16 @@ def test_a_property_name_too_long_for_a_pattern_is_an_error() -> None:
     ids=repr,
 )
 def test_a_value_that_json_does_not_have_is_an_error(instance: Any, pointer: str) -> None:
-    assert [(error.keyword, error.pointer) for error in compile_schema(True).errors(instance)] == [
-        ("json", pointer)
-    ]
+    (error,) = compile_schema(True, pointer="/s").errors(instance)
+    assert (error.keyword, error.pointer, error.schema_pointer) == ("json", pointer, "/s")
+
+
+def test_an_instance_holds_as_many_values_as_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cra_wasm.carp.schema_run.MAX_VALUES", 5)
+    validator = compile_schema(True)
+    assert validator.errors([1, {"a": [2, 3]}]) == []
+    (error,) = validator.errors([1, {"a": [2, 3, 4]}], pointer="/p")
+    assert (error.keyword, error.pointer) == ("limits", "/p/1/a")
 
 
 def test_numbers_of_any_size_are_compared_exactly() -> None:
@@ -273,6 +310,10 @@ NAMES = [f"n{number}" for number in range(33)]
         (dict.fromkeys(["title", "description", "$comment"], ""), 1, 1, ""),
         ({"const": ["x" * 46]}, ["y" * 46], 1 + 3, "/const"),
         ({"enum": [["x" * 46]]}, {"y" * 44: 1}, 1 + 3, "/enum"),
+        ({"const": ["x" * 59]}, ["y" * 59], 1 + 3, "/const"),
+        ({"const": ["x" * 56, ""]}, ["y" * 56, ""], 1 + 3, "/const"),
+        ({"const": {"x" * 55: 1}}, {"y" * 55: 1}, 1 + 3, "/const"),
+        ({"const": {"x" * 47: 1, "z": 1}}, {"y" * 47: 1, "z": 1}, 1 + 3, "/const"),
         ({"uniqueItems": True}, [1, 2, 3], 1 + 3, "/uniqueItems"),
         ({"uniqueItems": True}, ["x" * 62], 1 + 1 + 4, "/uniqueItems"),
         ({"properties": dict.fromkeys(NAMES[:8], True)}, {}, 1 + 2, ""),

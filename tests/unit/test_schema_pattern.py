@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cra_wasm.carp.schema_pattern import MAX_STEPS, MAX_SUBJECT_CHARS, STEPS_PER_UNIT, compile_pattern
-from cra_wasm.carp.schema_pattern_parse import MAX_PATTERN_CHARS, PatternRefused
+from cra_wasm.carp.schema_pattern_parse import MAX_PATTERN_CHARS, PatternRefused, parse
+from cra_wasm.carp.schema_pattern_price import price
 
 CATASTROPHIC = [
     "(a+)+$", "(a*)*b", "(a|aa)+$", "(a|a)*$", "(a|a?)+$", "(.*a){20}", "(.*)*x", "a*a*b", r"\s*\s*$",
@@ -35,12 +36,58 @@ def test_a_harmless_pattern_that_breaks_a_simple_rule_is_refused_too(pattern: st
     assert refused.value.code == "unsafe_pattern"
 
 
+BY_SHAPE = [
+    # inside another
+    "^(a+b)*c", "((a+)b)*", "(a|b+c)*", "((a+b)?c)*",
+    # right after another
+    "a*b*", "(a+)(b+)c", "(a+|x)(y|b+)", "^(x|a+)b+", "^a+(x|b+c)", "^(ab+){0,1}c+", "^a+(b+c){0,1}",
+    "^(x|a*b*c)", "^(a*b*c)?",
+    # after itself
+    "^(a+xb+){2}", "^(a+xb+){1,2}",
+    # a group that can match nothing
+    "(a?){2}", "((a?)b?){0,2}", r"(\b){2}", "(?:^)*a",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("pattern", BY_SHAPE)
+def test_a_pattern_may_be_refused_by_its_shape_alone(pattern: str) -> None:
+    assert price(parse(pattern), MAX_SUBJECT_CHARS) <= MAX_STEPS
+    with pytest.raises(PatternRefused) as refused:
+        compile_pattern(pattern)
+    assert refused.value.code == "unsafe_pattern"
+
+
+def test_a_pattern_is_refused_by_its_price_on_the_longest_text_alone() -> None:
+    pattern = "a.*b.{0,3}c"
+    assert (
+        price(parse(pattern), MAX_SUBJECT_CHARS // 4) <= MAX_STEPS < price(parse(pattern), MAX_SUBJECT_CHARS)
+    )
+    with pytest.raises(PatternRefused) as refused:
+        compile_pattern(pattern)
+    assert refused.value.code == "unsafe_pattern"
+
+
+def test_a_pattern_may_cost_as_much_as_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = price(parse("foo.*bar"), MAX_SUBJECT_CHARS)
+    monkeypatch.setattr("cra_wasm.carp.schema_pattern.MAX_STEPS", steps)
+    assert compile_pattern("foo.*bar").found_in("foobar")
+    monkeypatch.setattr("cra_wasm.carp.schema_pattern.MAX_STEPS", steps - 1)
+    with pytest.raises(PatternRefused) as refused:
+        compile_pattern("foo.*bar")
+    assert refused.value.code == "unsafe_pattern"
+
+
+def test_a_pattern_has_a_longest_text() -> None:
+    assert compile_pattern("a" * MAX_PATTERN_CHARS).found_in("a" * MAX_PATTERN_CHARS)
+
+
 UNSUPPORTED = [
     r"(a)\1", r"(?<n>a)\k<n>", "(?=a)", "(?!a)", "(?<=a)", "(?<!a)", "(?i)a", "(?i:a)", "(?P<n>a)",
     "(?P=n)", "(?#c)", "(?>a)", "(?", "a**", "a++", "a?+", "a{2}{3}", "*a", "+", "?", "^*", "$+", r"\b?",
     "(a", "a)", "[a", "[", "[z-a]", r"[\w-z]", r"[a-\d]", "{a}", "a{", "a{,3}", "a{3,2}", "a{65536}", "a}",
     "]", "\\", r"\B", r"\pL", r"\p{L}", r"\a", r"\A", r"\Z", r"\z", r"\_", r"\é", r"\00", r"\9", r"\x1",
     r"\xg0", r"\u12", r"\u{}", r"\u{110000}", r"\u{12", r"\u{ 1}", r"\u{000000041}", r"\c", r"\c1", r"\cé",
+    r"\01x", r"\X0041", r"\ud83d\Ude00", r"[\d-z]",
     "(" * 17 + ")" * 17, "[\u4e00-\u9fff]" * 13,
     "a" * (MAX_PATTERN_CHARS + 1),
 ]  # fmt: skip
@@ -70,18 +117,30 @@ FOUND: list[tuple[str, list[str], list[str]]] = [
     ("^[^]$", ["a", "\n"], ["", "ab"]),
     ("^[a^]$", ["a", "^"], ["b"]),
     (r"^[\]\\\-]$", ["]", "\\", "-"], ["a"]),
-    (r"^[\b]$", ["\b"], ["b"]),
+    (r"^[\b]$", ["\b"], ["b", "\t"]),
     ("^[-a]$", ["-", "a"], ["b"]),
     ("^[&&[]$", ["&", "["], ["a"]),
     (r"^\x41\u0042\u{43}\u{1F600}$", ["ABC\U0001f600"], ["ABC"]),
     (r"^\ud83d\ude00$", ["\U0001f600"], ["\ud83d\ude00"]),
+    (r"^\uD83D\uDE00\ud800\uDC00$", ["\U0001f600\U00010000"], ["\U0001f600"]),
+    (r"^\udc00\udc00$", ["\udc00\udc00"], ["\U00010000"]),
+    (r"^\u{00000041}\u{10FFFF}\x41", ["A\U0010ffffA"], ["A\U0010ffff"]),
+    (r"^\x42", ["B"], ["A"]),
+    (r"^[a-a]$", ["a"], ["b"]),
+    (r"^\cJa$", ["\na"], ["\nb"]),
+    ("^(?<Year_1>a)$", ["a"], ["b"]),
     (r"^\ud83d$", ["\ud83d"], ["\U0001f600"]),
     (r"^\t\n\r\f\v\0\cJ$", ["\t\n\r\f\v\0\n"], [""]),
     (r"^\.\*\+\?\(\)\[\]\{\}\|\/\^\$\@$", [".*+?()[]{}|/^$@"], [""]),
-    (r"\bcat\b", ["a cat.", "cat"], ["cats", "\u00e9_cat"]),
+    (r"\bcat\b", ["a cat.", "cat", "\u00e9cat"], ["cats", "\u00e9_cat"]),
+    ("^(a+b){2}(c?)?(?:d+e)?$", ["abaab", "ababcdde"], ["ab"]),
+    ("^(ba+){2}$", ["baaba"], ["ba"]),
+    ("^(a{2}b)*$", ["", "aabaab"], ["ab"]),
     ("^(ab|cd)?e{2}f{1,2}g{0}h{3,}$", ["abeefhhh", "eeffhhhh"], ["abef", "eefhh", "eefghhh"]),
     ("^(?<year>[0-9]{4})-(?:0[1-9]|1[0-2])$", ["2024-12"], ["2024-13"]),
     ("^a+?-b*?c??$", ["a-", "aa-bbc"], ["b"]),
+    ("^X{1,2}$", ["X", "XX"], ["x"]),
+    ("^a{0,65535}$", ["", "aa"], ["b"]),
     ("^(foo|bar)+$", ["foobar"], ["foobaz"]),
     ("^(a|b)*c$", ["abbac", "c"], ["abd"]),
     ("<b>#x y", ["<b>#x y"], ["<b>"]),
