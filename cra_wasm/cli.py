@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from . import __version__
-from .commands import atlas, bench, conformance, diff, replay, resolve, serve, verify
+from .commands import atlas, bench, conformance, diff, replay, resolve, serve, verify, witness
 from .commands.output import print_error, print_json
 from .commands.status import COULD_NOT
 from .errors import CRAError
 
-COMMANDS: Final = (resolve, atlas, verify, replay, diff, conformance, serve, bench)
+COMMANDS: Final = (resolve, atlas, verify, replay, diff, conformance, serve, witness, bench)
 """In the order in which help lists them."""
 
 

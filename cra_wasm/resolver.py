@@ -158,7 +158,8 @@ class Resolver:
         self._tracing = tracing
         self._tracer = self._new_tracer(capacity, on_full)
         self._durability = Durability(durable_before, durable_wait_seconds, self._buffer, self._processor)
-        self._recorder = Recorder(self._tracer, Timeline(clock or SystemClock()), ids or PooledIds())
+        timeline = Timeline(clock or SystemClock(), new_lock())
+        self._recorder = Recorder(self._tracer, timeline, ids or PooledIds())
         self._ledger = Ledger()
         self._approvals = Approvals()
         self._sessions = Sessions(

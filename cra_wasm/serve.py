@@ -8,24 +8,27 @@ reached.
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
+from collections.abc import Callable, Sequence
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from .errors import BackendFailure, InvalidInput
 
+_CONNECT: Final = "connect-src 'self'"
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'self'",
         # Without wasm-unsafe-eval Pyodide's boot never settles; it lets WebAssembly compile, not eval().
         "script-src 'self' 'wasm-unsafe-eval'",
         "worker-src 'self'",
-        "connect-src 'self'",
+        _CONNECT,
         "object-src 'none'",
         "base-uri 'none'",
         "form-action 'none'",
@@ -67,30 +70,65 @@ MIME_TYPES = {
 """Fixed here, because mimetypes also reads the machine's own tables, which have called .js text/plain."""
 
 
+_ORIGIN: Final = re.compile(r"https?://[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?(?::[0-9]{1,5})?", re.ASCII)
+
+_Server = TypeVar("_Server", bound=ThreadingHTTPServer)
+
+
 def serve_directory(
-    directory: Path, host: str = "127.0.0.1", port: int = 8420, *, isolated: bool = False
+    directory: Path,
+    host: str = "127.0.0.1",
+    port: int = 8420,
+    *,
+    isolated: bool = False,
+    connect: Sequence[str] = (),
 ) -> ThreadingHTTPServer:
     """Return a server on `host` and `port` (0: any free one) for the files under `directory`.
 
     It is listening and not yet answering: call `serve_forever()`, and `server_close()` at the end. A path
     that ends in `/` means the index.html in there; there are no listings. What leaves the directory, by `..`
     or by a symbolic link, is 404 like everything else that is not there. Names that begin with a dot are not
-    given out. `isolated` pages are cross-origin isolated, for finer timers.
+    given out. `isolated` pages are cross-origin isolated, for finer timers. Pages may reach the origins in
+    `connect`, such as a witness's, beside their own.
 
     Raises:
-        InvalidInput: `no_such_directory`, or `invalid_port` outside 0..65535.
+        InvalidInput: `no_such_directory`, `invalid_origin`, or `invalid_port` outside 0..65535.
         BackendFailure: `cannot_listen`, when the port is taken or not ours to open.
     """
     root = directory.resolve()
     if not root.is_dir():
         raise InvalidInput("no_such_directory", f"`{directory}` is no directory; build the site first")
+    origins = tuple(map(checked_origin, connect))
+    handler = partial(SiteHandler, root, isolated=isolated, connect=origins)
+    return listening(lambda address: ThreadingHTTPServer(address, handler), host, port)
+
+
+def listening(make: Callable[[tuple[str, int]], _Server], host: str, port: int) -> _Server:
+    """Return the server that `make` makes on an address.
+
+    Raises:
+        InvalidInput: `invalid_port`.
+        BackendFailure: `cannot_listen`.
+    """
     if not 0 <= port <= 65535:
         raise InvalidInput("invalid_port", f"`{port}` is no port; choose one of 0 to 65535")
     try:
-        return ThreadingHTTPServer((host, port), partial(SiteHandler, root, isolated=isolated))
+        return make((host, port))
     except OSError as error:
         message = f"cannot listen on `{host}:{port}` ({error.strerror or error}); try another port"
         raise BackendFailure("cannot_listen", message, host=host, port=port) from error
+
+
+def checked_origin(text: str) -> str:
+    """Return an origin as browsers write it: nothing in it could end a header or a directive.
+
+    Raises:
+        InvalidInput: `invalid_origin` when it is not http(s)://host[:port], the host a name or IPv4.
+    """
+    origin = text.lower()
+    if _ORIGIN.fullmatch(origin) is None:
+        raise InvalidInput("invalid_origin", f"`{text}` is no origin: give http(s)://host[:port], no path")
+    return origin
 
 
 def find_file(root: Path, url_path: str) -> Path | None:
@@ -111,18 +149,35 @@ def find_file(root: Path, url_path: str) -> Path | None:
         return None
 
 
-class SiteHandler(BaseHTTPRequestHandler):
-    """One connection."""
+class QuietHandler(BaseHTTPRequestHandler):
+    """One connection, of which only failures are told on stderr, and in ASCII."""
 
-    protocol_version = "HTTP/1.1"
     server_version = "cra-wasm"
     sys_version = ""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Say nothing of what went well: a page load is thirty lines."""
+
+    def log_error(self, format: str, *args: Any) -> None:
+        if not any(isinstance(one, TimeoutError) for one in args):  # an idle connection ends: no error
+            super().log_error(format, *args)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        line = (format % args).encode("ascii", "backslashreplace").decode()
+        sys.stderr.write(f"{self.address_string()} {self.requestline!a} {line}\n")
+
+
+class SiteHandler(QuietHandler):
+    """One connection to the site."""
+
+    protocol_version = "HTTP/1.1"
     timeout = 30
     """Seconds that an idle kept-alive connection may hold a thread."""
 
-    def __init__(self, root: Path, *args: Any, isolated: bool = False) -> None:
+    def __init__(self, root: Path, *args: Any, isolated: bool = False, connect: Sequence[str] = ()) -> None:
         self.root = root
         self.isolated = isolated
+        self.policy = CONTENT_SECURITY_POLICY.replace(_CONNECT, " ".join((_CONNECT, *connect)))
         super().__init__(*args)
 
     def do_GET(self) -> None:
@@ -153,17 +208,7 @@ class SiteHandler(BaseHTTPRequestHandler):
                 shutil.copyfileobj(source, self.wfile)
 
     def end_headers(self) -> None:
-        for name, value in (HEADERS | ISOLATION if self.isolated else HEADERS).items():
+        headers = HEADERS | ISOLATION if self.isolated else HEADERS
+        for name, value in (headers | {"Content-Security-Policy": self.policy}).items():
             self.send_header(name, value)
         super().end_headers()
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Say nothing of what went well: a page load is thirty lines."""
-
-    def log_error(self, format: str, *args: Any) -> None:
-        if not any(isinstance(one, TimeoutError) for one in args):  # an idle connection ends: no error
-            super().log_error(format, *args)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        line = (format % args).encode("ascii", "backslashreplace").decode()
-        sys.stderr.write(f"{self.address_string()} {self.requestline!a} {line}\n")

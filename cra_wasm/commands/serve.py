@@ -24,12 +24,23 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="cross-origin isolate the pages, for finer timers in bench.html",
     )
+    parser.add_argument(
+        "--connect",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="let pages reach http(s)://host[:port], such as a witness; may be repeated",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C."""
     with serve_directory(
-        arguments.dir, arguments.host, arguments.port, isolated=arguments.isolated
+        arguments.dir,
+        arguments.host,
+        arguments.port,
+        isolated=arguments.isolated,
+        connect=arguments.connect,
     ) as server:
         address = f"http://{arguments.host}:{server.server_port}/"
         if arguments.json:

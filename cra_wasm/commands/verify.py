@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +12,9 @@ from ..errors import BackendFailure, InvalidInput, NotFound
 from ..platform.ed25519 import is_signed
 from ..trace.checkpoint import VerifierKey, parse_entries, parse_vkey
 from ..trace.checkpoint_verify import SignedVerdict, Witnessed, parse_witnessed, verify_signed
+from ..trace.reader import BadLine, read_event
 from ..trace.verify import ANY_PROFILE, OWN_PROFILE, PROFILES, trace_lines, verify_file
+from ..witness.ask import ask_witness, is_address
 from .output import print_json, shown
 from .status import NO, YES
 
@@ -78,10 +81,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--witness",
         action="append",
-        type=Path,
         default=[],
-        metavar="FILE",
-        help="what a witness was told, one JSON object a line; all of it must hold; may be repeated",
+        metavar="URL|FILE",
+        help="http(s) address of a witness, or a file of what it told; all of it must hold; may be repeated",
     )
 
 
@@ -120,16 +122,37 @@ def _verdict(arguments: argparse.Namespace) -> SignedVerdict:
 
 
 def _signed_verdict(arguments: argparse.Namespace, checkpoints: Path | None) -> SignedVerdict:
-    pinned = [_key(given) for given in arguments.public_key]
+    pinned = [key_of(given) for given in arguments.public_key]
     entries = [] if checkpoints is None else parse_entries(_text(checkpoints))
-    witnessed: list[Witnessed] | None = None
-    for file in arguments.witness:
-        witnessed = [*(witnessed or []), *parse_witnessed(_text(file))]
     with trace_lines(arguments.trace) as lines:
-        return verify_signed(lines, entries, is_signed=is_signed, pinned=pinned, witnessed=witnessed)
+        first = next(lines, b"")
+        witnessed = [told for source in arguments.witness for told in _witnessed(source, first)]
+        return verify_signed(
+            chain([first] if first else [], lines),
+            entries,
+            is_signed=is_signed,
+            pinned=pinned,
+            witnessed=witnessed if arguments.witness else None,
+        )
 
 
-def _key(given: str) -> VerifierKey:
+def _witnessed(source: str, first: bytes) -> list[Witnessed]:
+    """Return what a file tells, or a witness of the session of this line."""
+    if not is_address(source):
+        return parse_witnessed(_text(Path(source)))
+    try:
+        session_id = read_event(first).session_id
+    except BadLine:
+        return []  # the verification names it
+    return parse_witnessed(ask_witness(source, session_id))
+
+
+def key_of(given: str) -> VerifierKey:
+    """Read a public key's text, or the file that has it.
+
+    Raises:
+        CRAError: `checkpoint_malformed`, `checkpoints_not_found`, `checkpoints_unreadable`.
+    """
     return parse_vkey(given if "+" in given else _text(Path(given)).strip())
 
 

@@ -5,14 +5,38 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import TypeVar
 
 from ..errors import BackendFailure
+
+_Result = TypeVar("_Result")
 
 
 def new_lock() -> AbstractContextManager[object]:
     """Return a re-entrant lock. In Pyodide, which has one thread, taking it is free of contention."""
     lock: AbstractContextManager[object] = threading.RLock()
     return lock
+
+
+def call_within(work: Callable[[], _Result], seconds: float) -> _Result:
+    """Return or raise what `work` does, on a daemon thread that is left alone when the time runs out.
+
+    Raises:
+        TimeoutError: it did neither in time.
+        RuntimeError: the interpreter starts no threads, as in Pyodide.
+    """
+    from concurrent.futures import Future  # not for those that only want a lock
+
+    done: Future[_Result] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, name="cra-call", daemon=True).start()
+    return done.result(seconds)
 
 
 class ThreadDrive:

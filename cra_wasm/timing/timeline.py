@@ -7,6 +7,7 @@ something early, never late.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,12 +47,18 @@ NO_STEPS: Final = ClockSteps()
 class Timeline:
     """Reads both clocks once and returns the wall time and the elapsed time, which never goes back.
 
-    `steps` is replaced by each step, then `on_step` is called.
+    `steps` is replaced by each step, then `on_step` is called, under `lock` if one is given. Reads take it
+    only where the clocks diverged, so that threads that find one step count it once.
+
+    INVARIANT: a read takes `_elapsed_base` before the other bases, and a step stores it after them. A read
+    that a step falls into sees clocks that diverge and looks again, or an elapsed time that is too small and
+    not used.
     """
 
     __slots__ = (
         "_elapsed",
         "_elapsed_base",
+        "_lock",
         "_monotonic_base",
         "_monotonic_ns",
         "_wall_base",
@@ -60,9 +67,10 @@ class Timeline:
         "steps",
     )
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, lock: AbstractContextManager[object] | None = None) -> None:
         self._wall_ns = clock.wall_ns
         self._monotonic_ns = clock.monotonic_ns
+        self._lock = nullcontext() if lock is None else lock
         self._wall_base = self._wall_ns()
         self._monotonic_base = self._monotonic_ns()
         self._elapsed_base = 0
@@ -76,19 +84,32 @@ class Timeline:
         Between steps the deltas are taken from common bases, so that the clocks' different resolutions do
         not add up.
         """
+        elapsed_base = self._elapsed_base
         wall_ns = self._wall_ns()
         monotonic_ns = self._monotonic_ns()
         wall_delta = wall_ns - self._wall_base
         monotonic_delta = monotonic_ns - self._monotonic_base
-        elapsed = self._elapsed_base + (wall_delta if wall_delta > monotonic_delta else monotonic_delta)
+        if not -_STEP_NS < wall_delta - monotonic_delta < _STEP_NS:
+            return self._read_after_step()
+        elapsed = elapsed_base + (wall_delta if wall_delta > monotonic_delta else monotonic_delta)
         if elapsed > self._elapsed:
             self._elapsed = elapsed
-        if not -_STEP_NS < wall_delta - monotonic_delta < _STEP_NS:
-            self._wall_base = wall_ns
-            self._monotonic_base = monotonic_ns
-            self._elapsed_base = self._elapsed
-            self._note(wall_delta, monotonic_delta, wall_delta - monotonic_delta, 1, 0)
         return wall_ns, self._elapsed
+
+    def _read_after_step(self) -> tuple[int, int]:
+        """Read anew, and take both clocks as new bases unless another thread did meanwhile."""
+        with self._lock:
+            wall_ns = self._wall_ns()
+            monotonic_ns = self._monotonic_ns()
+            wall_delta = wall_ns - self._wall_base
+            monotonic_delta = monotonic_ns - self._monotonic_base
+            self._elapsed = max(self._elapsed, self._elapsed_base + max(wall_delta, monotonic_delta))
+            if not -_STEP_NS < wall_delta - monotonic_delta < _STEP_NS:
+                self._wall_base = wall_ns
+                self._monotonic_base = monotonic_ns
+                self._elapsed_base = self._elapsed
+                self._note(wall_delta, monotonic_delta, wall_delta - monotonic_delta, 1, 0)
+            return wall_ns, self._elapsed
 
     def awake_ns(self) -> int:
         """Return the monotonic clock's time alone, by which a late timer is told from a step."""
@@ -96,7 +117,8 @@ class Timeline:
 
     def note_suspension(self, late_ns: int) -> None:
         """Take down that the runtime did not run for so long, though both clocks did."""
-        self._note(late_ns, late_ns, late_ns, 0, 1)
+        with self._lock:
+            self._note(late_ns, late_ns, late_ns, 0, 1)
 
     def _note(self, wall_ns: int, monotonic_ns: int, gap_ns: int, steps: int, suspensions: int) -> None:
         before = self.steps

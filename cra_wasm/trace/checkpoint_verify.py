@@ -88,7 +88,7 @@ def verify_signed(
     held: list[Checkpoint] = []
     for entry in entries:
         try:
-            held.append(_signed(entry, pinned, is_signed))
+            held.append(signed_checkpoint(entry, pinned, is_signed))
         except InvalidInput as error:
             fault = error
             break
@@ -170,7 +170,13 @@ class _Watch:
             self.session_id = event.session_id
 
 
-def _signed(entry: str, pinned: Sequence[VerifierKey], is_signed: VerifySignature) -> Checkpoint:
+def signed_checkpoint(entry: str, pinned: Sequence[VerifierKey], is_signed: VerifySignature) -> Checkpoint:
+    """Read a line of a `.checkpoints.jsonl` whose signature holds, by a pinned key if there are any.
+
+    Raises:
+        InvalidInput: `checkpoint_malformed`, `checkpoint_key_unpinned`, `checkpoint_signature_invalid`.
+        BackendFailure: `signed_unavailable`.
+    """
     key, note = parse_entry(entry)
     claimed, checkpoint = parse_vkey(key), parse_note(note)
     found = False

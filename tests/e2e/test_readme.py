@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -81,3 +84,36 @@ def test_the_resolve_command_tells_what_an_example_atlas_allows(atlas: str, tmp_
         [BIN / "cra-wasm", "verify", trace, "--json"], capture_output=True, text=True, timeout=60, check=True
     )
     assert json.loads(verified.stdout)["valid"] is True
+
+
+def test_the_commands_of_the_witness_work(site: Path, tmp_path: Path) -> None:
+    witness, serve, verify = (shlex.split(line)[1:] for line in example("witness").splitlines())
+    trace = tmp_path / verify[1]
+    atlas = ROOT / "examples/atlases/customer-support.atlas.json"
+    done = run_here(["resolve", str(atlas), "--goal", "refund order 1234", "--trace", str(trace)], tmp_path)
+    assert done.returncode == 0
+    with started([*witness, "--port", "0"], tmp_path) as url:
+        assert "8474" in verify[-1] and verify[-1] == serve[-1]
+        with started([*serve[:-1], url, "--port", "0", "--dir", str(site)], tmp_path) as page:
+            assert page.endswith("/")
+        verified = run_here([*verify[:-1], url, "--json"], tmp_path)
+    assert (verified.returncode, json.loads(verified.stdout)["warnings"]) == (0, ["unwitnessed"])
+    assert (tmp_path / "witness.sqlite3").is_file()
+
+
+def run_here(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [str(BIN / "cra-wasm"), *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+
+
+@contextmanager
+def started(arguments: list[str], folder: Path) -> Iterator[str]:
+    """Run a server of the command line; gives the address that it tells."""
+    command = [str(BIN / "cra-wasm"), *arguments, "--json"]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())["url"]
+    finally:
+        process.kill()
+        process.communicate()

@@ -122,7 +122,7 @@ def test_in_a_tab_hidden_for_70_seconds_the_worker_s_timers_keep_time_and_the_pa
     assert found["clock"]["timers"]["backend"] == "event_loop"
     beats_ms, (deadline_late_ms,) = found["page"]
     # A hidden page's timers come once a second, whatever they ask for: late, but never lost and never early.
-    # Where the machine is busy, Chromium's budget for hidden pages (1 % of a processor) takes some more seconds.
+    # Where the machine is busy, Chromium's budget for hidden pages (1 % of a core) takes some more seconds.
     assert 0 <= deadline_late_ms <= 15_000
     gaps = [later - earlier for earlier, later in pairwise(beats_ms)]
     assert max(gaps) <= 15_000

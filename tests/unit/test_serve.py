@@ -151,6 +151,57 @@ def test_every_answer_carries_the_security_headers(fetch: Fetch, path: str) -> N
     assert headers["Cache-Control"] == "no-cache"
 
 
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "",
+        "*",
+        "'self'",
+        "a.example",
+        "ftp://a.example",
+        "https://",
+        "https://*",
+        "https://*.example",
+        "https://a.example/",
+        "https://a.example/path",
+        "https://a.example:port",
+        "https://u@a.example",
+        "https://a.example; script-src *",
+        "https://a.example 'unsafe-inline'",
+        "https://a.example,https://b.example",
+        "https://a.example\r\nX: y",
+        "https://a.example\n",
+        "https://\u0430.example",
+    ],
+)
+def test_an_origin_that_could_be_more_than_one_is_refused(site: Path, origin: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        serve_directory(site, port=0, connect=[origin])
+    assert caught.value.code == "invalid_origin"
+
+
+def test_pages_may_connect_to_the_named_origins_and_nowhere_else(site: Path) -> None:
+    assert connect_sources(site, []) == "connect-src 'self'"
+    origins = ["http://127.0.0.1:8474", "HTTPS://Witness.example"]
+    assert (
+        connect_sources(site, origins) == "connect-src 'self' http://127.0.0.1:8474 https://witness.example"
+    )
+
+
+def connect_sources(site: Path, connect: list[str]) -> str:
+    with serve_directory(site, port=0, connect=connect) as server:
+        server.timeout = 10
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=10)
+        connection.request("GET", "/", headers={"Connection": "close"})
+        policy = connection.getresponse().headers["Content-Security-Policy"]
+        connection.close()
+        thread.join()
+    (sources,) = [part for part in policy.split("; ") if part.startswith("connect-src")]
+    return sources
+
+
 @pytest.mark.parametrize("isolated", [False, True])
 def test_an_isolated_site_says_so_and_others_do_not(site: Path, isolated: bool) -> None:
     with serve_directory(site, port=0, isolated=isolated) as server:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,3 +121,40 @@ def test_elapsed_is_all_time_that_passed_awake_or_asleep(moves: list[tuple[bool,
             clock.advance(seconds)
         timeline.read()
     assert timeline.read()[1] == sum(seconds for _, seconds in moves) * SECOND
+
+
+class InterruptedClock(FakeClock):
+    """Another thread runs, once, between the readings of one read's two clocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.other_thread: Callable[[], None] = _nobody
+
+    def monotonic_ns(self) -> int:
+        run, self.other_thread = self.other_thread, _nobody
+        run()
+        return super().monotonic_ns()
+
+
+def _nobody() -> None: ...
+
+
+@pytest.mark.parametrize("by", [3600, -3600])
+@pytest.mark.parametrize("read_first", [False, True])
+def test_a_step_that_two_threads_find_at_once_is_counted_once(by: float, read_first: bool) -> None:
+    clock = InterruptedClock()
+    timeline = Timeline(clock)
+    clock.advance(10)
+    if read_first:
+        timeline.read()
+
+    def find_it_first() -> None:
+        clock.step_wall(by)
+        timeline.read()
+
+    clock.other_thread = find_it_first
+    timeline.read()
+    assert (timeline.steps.steps, timeline.steps.gap_ns) == (1, by * SECOND)
+    assert elapsed(timeline) == 10 + max(by, 0)
+    clock.advance(5)
+    assert elapsed(timeline) == 15 + max(by, 0)

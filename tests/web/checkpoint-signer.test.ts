@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { parseEntry, parseNote } from "../../web/src/checkpoint.js";
+import { parseEntry, parseNote, vkeyText } from "../../web/src/checkpoint.js";
+import { generateKeys, publicKeyOf } from "../../web/src/checkpoint-keys.js";
 import { CheckpointSigner } from "../../web/src/checkpoint-signer.js";
 import { CraError } from "../../web/src/errors.js";
 import type { SessionHead } from "../../web/src/model.js";
@@ -82,6 +83,17 @@ test("a key that could not be had is asked for again", async () => {
   await made.idle();
   step(1, 2);
   assert.deepEqual(await sizes(), [2]);
+});
+
+test("a store that was deleted under its page has another key, and signs by that one from then on", async () => {
+  const { store, signer: made, step } = signer(1);
+  step(0, 1);
+  const before = await made.publicKey();
+  const other = await generateKeys();
+  store.signingKeys = (): Promise<CryptoKeyPair> => Promise.resolve(other);
+  step(1, 2);
+  const lines = await made.lines(SESSION_A);
+  assert.deepEqual(lines.map((line) => parseEntry(line).key), [before, vkeyText(await publicKeyOf(other))]);
 });
 
 test("a session is signed where it goes past a multiple of the interval, and at its end", async () => {

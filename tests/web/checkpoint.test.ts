@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash, createPrivateKey, createPublicKey, sign } from "node:crypto";
 import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
 import { describe, test } from "node:test";
 
 import { entryLine, parseEntry, parseNote, parseVkey, vkeyText } from "../../web/src/checkpoint.js";
@@ -48,7 +49,7 @@ interface Vectors {
 }
 
 /** The same file is read by the Python side. */
-const VECTORS = JSON.parse(await readFile(new URL("../../specs/vectors/checkpoints.json", import.meta.url), "utf8")) as Vectors;
+const VECTORS = JSON.parse(await readFile(resolve("../specs/vectors/checkpoints.json"), "utf8")) as Vectors;
 
 // PROTOCOL 3.19.1, 3.19.2, 3.19.3
 void describe("a note of the specification", async () => {

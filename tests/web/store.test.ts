@@ -528,9 +528,11 @@ void describe("the IndexedDB store beside others", () => {
   });
 
   // PROTOCOL 3.16.7
-  test("gives way to a database that is deleted, and starts anew at the next call", async () => {
+  test("gives way to a database that is deleted, and starts anew at the next call, with another key", async () => {
     const name = randomUUID();
     const store = await IndexedDbStore.open(name);
+    const keys = await store.signingKeys();
+    assert.equal(await store.signingKeys(), keys);
     await store.commit(appending(SESSION_A, await chainLines(rawEvents(0, 1)), 0, 1));
     await new Promise((resolve, reject) => {
       const request = indexedDB.deleteDatabase(name);
@@ -538,6 +540,7 @@ void describe("the IndexedDB store beside others", () => {
       request.onerror = reject;
     });
     assert.equal(await store.head(SESSION_A), null);
+    assert.notDeepEqual(await publicKeyOf(await store.signingKeys()), await publicKeyOf(keys));
   });
 
   test("a put that cannot be stored leaves nothing of its batch", async () => {

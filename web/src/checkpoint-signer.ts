@@ -51,7 +51,7 @@ export class CheckpointSigner {
   /** What is to be signed: the newest state of each session. */
   readonly #waiting = new Map<string, SessionHead>();
   #turn: Promise<void> | null = null;
-  #signing: Promise<Signing> | null = null;
+  #signing: Signing | null = null;
   #state: CheckpointStatistics["state"] = "waiting";
   #signed = 0;
   #failed = 0;
@@ -154,19 +154,11 @@ export class CheckpointSigner {
     if (!repeated) this.#options.onProblem(error);
   }
 
-  /** What failed is tried again by the next one. */
-  #prepare(): Promise<Signing> {
-    this.#signing ??= this.#load().catch((cause: unknown) => {
-      this.#signing = null;
-      throw cause;
-    });
-    return this.#signing;
-  }
-
-  async #load(): Promise<Signing> {
+  /** The store is asked each time: one that was deleted under its pages has another key from then on. */
+  async #prepare(): Promise<Signing> {
     const keys = await this.#options.store.signingKeys();
-    const key = await publicKeyOf(keys);
+    if (this.#signing?.keys !== keys) this.#signing = { keys, key: await publicKeyOf(keys) };
     this.#state = "ready";
-    return { keys, key };
+    return this.#signing;
   }
 }

@@ -42,10 +42,6 @@ export async function verifyWithCheckpoints(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   { lines, publicKeys = [], witnessed = null }: CheckpointOptions,
 ): Promise<VerifyResult> {
-  if (publicKeys.length > 0 && lines.length === 0) {
-    await Promise.all(publicKeys.map(parseVkey));
-    throw new CraError("checkpoints_not_found", "there is no checkpoint for the key: ask the writer for them");
-  }
   const held = await readCheckpoints(lines, publicKeys, witnessed !== null);
   const watch = new ChainWatch([...held.checkpoints, ...(witnessed ?? [])].map(({ size }) => size));
   const chain = await verifyTrace(chunks, watch);
@@ -95,7 +91,7 @@ export function parseWitnessed(ndjson: string): readonly WitnessedHead[] {
 async function readCheckpoints(lines: readonly string[], publicKeys: readonly string[], isAsked: boolean): Promise<Held> {
   const checkpoints: Checkpoint[] = [];
   try {
-    const pinned = publicKeys.length === 0 ? null : await Promise.all(publicKeys.map(parseVkey));
+    const pinned = await readPinned(publicKeys, lines.length);
     for (const line of lines) {
       try {
         checkpoints.push(await readCheckpoint(parseEntry(line), pinned));
@@ -109,6 +105,14 @@ async function readCheckpoints(lines: readonly string[], publicKeys: readonly st
     return { checkpoints: [], error: null, checked: false };
   }
   return { checkpoints, error: null, checked: true };
+}
+
+/** A pin without a checkpoint is an error: else it would be undone by taking the checkpoints away. */
+async function readPinned(publicKeys: readonly string[], checkpoints: number): Promise<readonly VerifierKey[] | null> {
+  if (publicKeys.length === 0) return null;
+  const pinned = await Promise.all(publicKeys.map(parseVkey));
+  if (checkpoints > 0) return pinned;
+  throw new CraError("checkpoints_not_found", "there is no checkpoint for the key: ask the writer for them");
 }
 
 /** Throws the checkpoint's error. */

@@ -71,6 +71,7 @@ export class IndexedDbStore implements TraceStore {
   readonly #onBlocked: () => void;
   /** One promise for all callers, so that two calls at once open one connection. */
   #database: Promise<IDBPDatabase<TraceSchema>> | null = null;
+  readonly #keys = new WeakMap<IDBPDatabase<TraceSchema>, CryptoKeyPair>();
   #closed = false;
 
   private constructor(databaseName: string, onBlocked: () => void, manager: LockManager | undefined, compress: Compress | null) {
@@ -86,7 +87,9 @@ export class IndexedDbStore implements TraceStore {
 
   /**
    * Open or create the database. `onBlocked` is called while another tab's connection, of an older version that does
-XX   */
+   * not give way, keeps it from opening. `compress` is for compaction: what is compressed is read without it. Rejects with
+   * `store_failed`.
+   */
   static async open(
     databaseName: string,
     onBlocked: () => void = ignoredHere,
@@ -263,19 +266,30 @@ XX   */
     });
   }
 
-  /** Not extractable: the browser keeps it, no script ever sees its bytes. Of two tabs that make one, both take the first. */
+  /**
+   * Not extractable: the browser keeps it, no script ever sees its bytes. Of two tabs that make one, both take the first.
+   * Remembered as long as the connection lasts, which ends when the database is deleted.
+   */
   signingKeys(): Promise<CryptoKeyPair> {
     return this.#run(async (database) => {
-      const kept = await database.get("keys", SIGNING_KEY);
-      if (kept !== undefined) return kept;
-      // Before the transaction, which would end while a key is made.
-      const made = await generateKeys();
-      const transaction = database.transaction("keys", "readwrite", { durability: "strict" });
-      const first = await transaction.store.get(SIGNING_KEY);
-      if (first === undefined) void transaction.store.add({ privateKey: made.privateKey, publicKey: made.publicKey }, SIGNING_KEY).catch(ignoredHere);
-      await transaction.done;
-      return first ?? made;
+      const known = this.#keys.get(database);
+      if (known !== undefined) return known;
+      const keys = await this.#loadKeys(database);
+      this.#keys.set(database, keys);
+      return keys;
     });
+  }
+
+  async #loadKeys(database: IDBPDatabase<TraceSchema>): Promise<CryptoKeyPair> {
+    const kept = await database.get("keys", SIGNING_KEY);
+    if (kept !== undefined) return kept;
+    // Before the transaction, which would end while a key is made.
+    const made = await generateKeys();
+    const transaction = database.transaction("keys", "readwrite", { durability: "strict" });
+    const first = await transaction.store.get(SIGNING_KEY);
+    if (first === undefined) void transaction.store.add({ privateKey: made.privateKey, publicKey: made.publicKey }, SIGNING_KEY).catch(ignoredHere);
+    await transaction.done;
+    return first ?? made;
   }
 
   /** An open connection may keep the page out of the back-forward cache, and a version change would throw it out. */

@@ -74,6 +74,8 @@ export class TraceWriter {
   readonly #counts = { batches_stored: 0, events_stored: 0, events_skipped: 0, events_quarantined: 0, retries: 0 };
   #unreported: QuarantineNotice[] = [];
   #turn: Promise<void> = Promise.resolve();
+  /** The newest acknowledgement: the next batch is stored while its answer is on its way. */
+  #acking: Promise<void> = Promise.resolve();
   /** False while the source may have batches in flight that are not held here. */
   #inStep = false;
   #failures = 0;
@@ -250,7 +252,11 @@ export class TraceWriter {
   async #pump(): Promise<void> {
     // Whoever asks from now on may have made events that this turn does not drain.
     const strictAsked = this.#strictAsked;
-    await this.#drainAndStore();
+    try {
+      await this.#drainAndStore();
+    } finally {
+      await this.#acking;
+    }
     this.#strictServed = strictAsked;
   }
 
@@ -344,8 +350,13 @@ export class TraceWriter {
     for (const sessionId of ended) this.#options.onEnded(sessionId);
     this.#held.splice(0, this.#held.length, ...this.#held.filter((held) => held !== batch));
     await this.#refuseQuarantined(current);
+    this.#acking = this.#acknowledge(batch);
+  }
+
+  /** Never rejects. Its message leaves at once, before that of the next drain. */
+  async #acknowledge({ batch_id: batchId }: BatchMessage): Promise<void> {
     try {
-      await this.#options.source.ack(batch.batch_id);
+      await this.#options.source.ack(batchId);
     } catch {
       // It is durable all the same, and what follows it must become so, even if the source is gone. If it is not, it
       // redelivers this batch, which is then found to be stored.

@@ -52,6 +52,7 @@ def freeze_page(run: Run, tab: Tab) -> None:
     tab.devtools.send("Page.setWebLifecycleState", {"state": "frozen"})
     other = run.open_tab()
     run.wait_recovered(other)
+    run.wait_ended(other, run.ledger.due_sessions())
     tab.devtools.send("Page.setWebLifecycleState", {"state": "active"})
     run.wait_acks(tab, 2)
     other.page.close()
@@ -152,6 +153,17 @@ def slow_disk(run: Run, tab: Tab) -> None:
     tab.page.wait_for_function("large === 0")
 
 
+def lose_witness(run: Run, tab: Tab) -> None:
+    """Nobody answers for a while; what was not told is told afterwards."""
+    count = "name => cra.statistics().then(({ traces }) => traces.witness[name])"
+    more = "([name, before]) => cra.statistics().then(({ traces }) => traces.witness[name] > before)"
+    run.witness.offline = True
+    tab.page.wait_for_function(more, arg=["failed", tab.page.evaluate(count, "failed")])
+    run.wait_acks(tab, 2)
+    run.witness.offline = False
+    tab.page.wait_for_function(more, arg=["sent", tab.page.evaluate(count, "sent")])
+
+
 FAULTS: Final[dict[str, Fault]] = {
     "trace worker ended": end_trace_worker,
     "resolver worker ended": end_resolver_worker,
@@ -168,4 +180,5 @@ FAULTS: Final[dict[str, Fault]] = {
     "five tabs at once": five_tabs,
     "arguments that cannot be cloned": pass_uncloneable,
     "slow disk by large segments": slow_disk,
+    "witness out of reach": lose_witness,
 }

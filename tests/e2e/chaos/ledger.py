@@ -55,6 +55,8 @@ class Ledger:
             self.counts[f"told_{told['code']}"] += 1
             if session in self.sessions:
                 self.sessions[session].excused = True
+        elif kind == "error":
+            self.counts[f"call_{told['code']}"] += 1
         elif kind == "restarting":
             self.abandon(told["tab"])
         elif kind == "restarted":
@@ -82,6 +84,11 @@ class Ledger:
     def due_sessions(self) -> list[str]:
         """What has no owner and must end, now that a tab has started."""
         return [session for session in self.open_sessions() if self.sessions[session].due]
+
+    def without_end(self, found: list[dict[str, Any]]) -> list[str]:
+        """Of what was found, the sessions that must have ended and have not."""
+        known = ((one["session"], one["ended"], self.sessions[one["session"]]) for one in found)
+        return [session for session, ended, told in known if ended is None and told.due and not told.deleted]
 
     def check(self, wanted: list[str], found: list[dict[str, Any]]) -> None:
         """Hold what is stored of the wanted sessions against what was told of them before it was read."""
@@ -133,6 +140,16 @@ class Ledger:
             self.own[one["session"]] = max(one["heartbeats"], self.own.get(one["session"], 0))
             if one["ended"]:
                 self.own_ended.add(one["session"])
+
+    def check_signed(self, found: list[dict[str, Any]], witnessed: dict[str, dict[str, Any]]) -> None:
+        """At the end: each stored end is signed, and the witness knows it."""
+        for one in found:
+            session, size, told = one["session"], one["size"], witnessed.get(one["session"])
+            if one["signed"] != size:
+                self.violated(f"{session} ended at {size} events and is signed at {one['signed']}")
+            elif told is None or (told["size"], told["head"]) != (size, one["head"]):
+                self.violated(f"{session} ended at {size} events, and the witness was told of {told}")
+            self.counts["ends_signed_and_witnessed"] += 1
 
     def check_timers(self) -> None:
         """At the end of a long run: each kind of timer has acted."""

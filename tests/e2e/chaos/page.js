@@ -31,6 +31,8 @@ const cra = await createCra({
   baseUrl: "./",
   databaseName: "chaos",
   askToPersist: false,
+  checkpointEvery: 100,
+  witness: { url: new URL("./witness", location.href).href },
   // All timers on: a record of its own each second, and an end for the sessions that are just left.
   heartbeat: { intervalSeconds: 1 },
   sessionTtl: { idleTimeoutSeconds: 6, maxLifetimeSeconds: 7200, idleWarningSeconds: 3 },
@@ -131,6 +133,31 @@ globalThis.allEnded = async (sessions) => {
   return !sessions.some((session) => open.has(session));
 };
 
+/** Who holds locks of these sessions, and how many clients hold any: told where a session did not end in time. */
+globalThis.locksOf = async (sessions) => {
+  const { held } = await navigator.locks.query();
+  const clients = [...new Set(held.map(({ clientId }) => clientId))];
+  const found = held.filter(({ name }) => sessions.includes(name.split(" ").at(-1)));
+  return { clients: clients.length, held: found.map(({ name, clientId }) => `${name.split(" ").at(-1)} by ${clients.indexOf(clientId)}`) };
+};
+
+/** Each ended session: where its chain stands, and the size that its newest checkpoint tells. */
+globalThis.signedEnds = async () => {
+  const found = [];
+  for (const { session_id: session, next_sequence: size, head_hash: head, ended } of await cra.sessions()) {
+    if (!ended) continue;
+    const newest = (await cra.checkpoints(session)).at(-1);
+    found.push({ session, size, head, signed: newest === undefined ? 0 : Number(JSON.parse(newest).note.split("\n")[1]) });
+  }
+  return found;
+};
+
+/** Whether the next start has signed and told all that was stored. */
+globalThis.allTold = async () => {
+  const { checkpoints, witness } = (await cra.statistics()).traces;
+  return checkpoints.state === "ready" && witness.pending === 0 && (await signedEnds()).every(({ size, signed }) => size === signed);
+};
+
 /** The runtimes' own sessions: what is stored and neither a session that a page began nor one of `known`. */
 globalThis.auditOwn = async (known) => {
   const skip = new Set(known);
@@ -156,11 +183,13 @@ globalThis.audit = async (wanted) => {
   for (const session of wanted.filter((id) => stored.has(id))) {
     const bytes = await cra.exportJsonl(session);
     const { valid, events, error } = await verifyTrace([bytes]);
+    // Once more with its checkpoints, by the worker.
+    const signed = await cra.verify(session);
     const tail = new TextDecoder().decode(bytes).trimEnd().split("\n").slice(-2).map((line) => JSON.parse(line));
     const gap = tail.find(({ event_type: type }) => type === "trace.gap");
     const end = tail.find(({ event_type: type }) => type === "session.ended");
     found.push({
-      session, valid, events, error,
+      session, valid: valid && signed.valid, events, error: error ?? signed.error,
       gap: gap?.payload ?? null,
       ended: end?.payload.reason ?? null,
     });
