@@ -155,13 +155,12 @@ def slow_disk(run: Run, tab: Tab) -> None:
 
 def lose_witness(run: Run, tab: Tab) -> None:
     """Nobody answers for a while; what was not told is told afterwards."""
-    count = "name => cra.statistics().then(({ traces }) => traces.witness[name])"
-    more = "([name, before]) => cra.statistics().then(({ traces }) => traces.witness[name] > before)"
-    run.witness.offline = True
-    tab.page.wait_for_function(more, arg=["failed", tab.page.evaluate(count, "failed")])
-    run.wait_acks(tab, 2)
-    run.witness.offline = False
-    tab.page.wait_for_function(more, arg=["sent", tab.page.evaluate(count, "sent")])
+    for offline, name in ((True, "failed"), (False, "sent")):
+        run.witness.offline = offline
+        before = tab.page.evaluate("witnessCounts()")
+        if not run.wait_until(tab, "toldWitness", [name, before[name]]):
+            run.ledger.violated(f"with the witness {offline=} its count {name} did not grow")
+        run.wait_acks(tab, 2)
 
 
 FAULTS: Final[dict[str, Fault]] = {

@@ -32,6 +32,8 @@ const cra = await createCra({
   databaseName: "chaos",
   askToPersist: false,
   checkpointEvery: 100,
+  // Some tabs only join segments, others compress what they join.
+  compress: tab % 2 === 1,
   witness: { url: new URL("./witness", location.href).href },
   // All timers on: a record of its own each second, and an end for the sessions that are just left.
   heartbeat: { intervalSeconds: 1 },
@@ -123,6 +125,19 @@ globalThis.goOn = () => {
 globalThis.endWorker = (name) => {
   workers.findLast((each) => each.name === name).worker.terminate();
 };
+
+/** Resolves to true once the named function's promise does, to false when it never did in that time. */
+globalThis.until = async ([name, argument, milliseconds]) => {
+  const end = performance.now() + milliseconds;
+  while (!(await globalThis[name](argument))) {
+    if (performance.now() > end) return false;
+    await new Promise((resolve) => { setTimeout(resolve, 50); });
+  }
+  return true;
+};
+
+globalThis.witnessCounts = async () => (await cra.statistics()).traces.witness;
+globalThis.toldWitness = async ([name, before]) => (await witnessCounts())[name] > before;
 
 /** False, too, while the resolver is being replaced. */
 globalThis.recovered = () => cra.statistics().then(({ traces }) => traces.recovery === "done", () => false);

@@ -13,13 +13,11 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from playwright.sync_api import BrowserContext, CDPSession, Page, Playwright, Route
-from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from cra_wasm.serve import serve_directory
 
@@ -112,14 +110,21 @@ class Run:
         tab.page.evaluate("acks = 0")
         tab.page.wait_for_function("wanted => acks >= wanted", arg=count)
 
+    def wait_until(self, tab: Tab, condition: str, argument: object = None, wait_ms: int = WAIT_MS) -> bool:
+        """Wait for a function of the page whose promise resolves to true; False when it never did.
+
+        Playwright's own wait_for_function takes a promise for true and does not wait for it.
+        """
+        held: bool = tab.page.evaluate("asked => until(asked)", [condition, argument, wait_ms])
+        return held
+
     def wait_recovered(self, tab: Tab) -> None:
-        tab.page.wait_for_function("recovered()")
+        if not self.wait_until(tab, "recovered"):
+            self.ledger.violated(f"tab {tab.number} did not recover in {WAIT_MS} ms")
 
     def wait_ended(self, tab: Tab, sessions: list[str]) -> None:
         """Wait until recovery has ended them; what it has not by then is the check's to tell."""
-        try:
-            tab.page.wait_for_function("sessions => allEnded(sessions)", arg=sessions, timeout=WAIT_MS)
-        except PlaywrightTimeoutError:
+        if not self.wait_until(tab, "allEnded", sessions):
             print("sessions that must end:", tab.page.evaluate("sessions => locksOf(sessions)", sessions))
 
     def one_fault(self, name: str) -> None:
@@ -158,9 +163,8 @@ class Run:
         self.check()
         for tab in self.tabs:
             tab.page.evaluate("pause()")
-        with suppress(PlaywrightTimeoutError):
-            for tab in self.tabs:
-                tab.page.wait_for_function("allTold()", timeout=LAST_WAIT_MS, polling=500)
+        for tab in self.tabs:
+            self.wait_until(tab, "allTold", wait_ms=LAST_WAIT_MS)
         page = self.tabs[-1].page
         self.ledger.check_signed(page.evaluate("signedEnds()"), self.witness.told)
 
