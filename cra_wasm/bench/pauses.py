@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 from ..errors import CRAError, Json
 from .judge import judge
-from .scenario import Scenario
+from .scenario import Figures, Scenario
 
 CATEGORIES: Final = ("v8", "blink.user_timing")
 _COLLECTIONS: Final = ("MinorGC", "MajorGC")
@@ -25,8 +25,11 @@ class Browser(Protocol):
     def stop_tracing(self) -> bytes: ...
 
 
-def longest_collection_us(trace: bytes, mark: str) -> float:
+def longest_collections_us(trace: bytes, mark: str) -> Figures:
     """Return the longest collection in a worker's thread between the marks `<mark> begin` and `<mark> end`.
+
+    `collection` is by the wall, `collection_cpu` by what the thread itself worked: a busy machine adds to the
+    first only.
 
     Raises:
         CRAError: `bench_failed` when the trace has no such marks or, from its start on, no collection: that
@@ -48,14 +51,15 @@ def longest_collection_us(trace: bytes, mark: str) -> float:
             "bench_failed", f"Chromium's trace does not tell the collections of {mark}: use another one"
         )
     spans = list(zip(begins, ends, strict=True))
-    return max(
-        (
-            float(one["dur"])
-            for one in collections
-            if (one["pid"], one["tid"]) in workers and any(begin <= one["ts"] <= end for begin, end in spans)
-        ),
-        default=0.0,
-    )
+    mine = [
+        one
+        for one in collections
+        if (one["pid"], one["tid"]) in workers and any(begin <= one["ts"] <= end for begin, end in spans)
+    ]
+    return {
+        "collection": max((float(one["dur"]) for one in mine), default=0.0),
+        "collection_cpu": max((float(one.get("tdur", 0)) for one in mine), default=0.0),
+    }
 
 
 def run_traced(
@@ -73,9 +77,9 @@ def run_traced(
     finally:
         trace = browser.stop_tracing()
     for result in second.get("scenarios", ()):
+        longest_us = longest_collections_us(trace, result["name"])
         for metric in traced[result["name"]].traced:
-            longest_us = longest_collection_us(trace, result["name"])
-            result["metrics"].append(judge(metric, [longest_us], "chromium"))
+            result["metrics"].append(judge(metric, [longest_us[metric.name]], "chromium"))
     if report is None or "error" in second:
         return second
     for part in ("scenarios", "unsteady", "not_measured"):

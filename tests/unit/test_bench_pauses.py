@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cra_wasm.bench.catalogue import select
-from cra_wasm.bench.pauses import longest_collection_us, run_traced
+from cra_wasm.bench.pauses import longest_collections_us, run_traced
 from cra_wasm.errors import CRAError
 
 MARKS = [{"name": "log_page begin", "ph": "I", "ts": 100}, {"name": "log_page end", "ph": "I", "ts": 200}]
@@ -20,7 +20,7 @@ def thread(tid: int, name: str) -> dict[str, Any]:
 
 
 def collection(tid: int, ts: int, dur: int, name: str = "MinorGC", ph: str = "X") -> dict[str, Any]:
-    return {"name": name, "ph": ph, "pid": 1, "tid": tid, "ts": ts, "dur": dur}
+    return {"name": name, "ph": ph, "pid": 1, "tid": tid, "ts": ts, "dur": dur, "tdur": dur // 5}
 
 
 def trace_of(*events: dict[str, Any]) -> bytes:
@@ -40,21 +40,27 @@ def trace_of(*events: dict[str, Any]) -> bytes:
 )
 def test_a_trace_that_tells_nothing_is_no_figure(events: list[dict[str, Any]]) -> None:
     with pytest.raises(CRAError) as raised:
-        longest_collection_us(trace_of(*events), "log_page")
+        longest_collections_us(trace_of(*events), "log_page")
     assert raised.value.code == "bench_failed"
 
 
 def test_only_collections_of_workers_between_the_marks_count() -> None:
     others = [collection(1, 150, 900), collection(2, 99, 800), collection(2, 201, 700)]
     mine = [collection(2, 120, 5), collection(2, 160, 7, name="MajorGC")]
-    assert longest_collection_us(trace_of(*MARKS, *others, *mine), "log_page") == 7.0
-    assert longest_collection_us(trace_of(*MARKS, *others), "log_page") == 0.0
+    assert longest_collections_us(trace_of(*MARKS, *others, *mine), "log_page") == {
+        "collection": 7.0,
+        "collection_cpu": 1.0,
+    }
+    assert longest_collections_us(trace_of(*MARKS, *others), "log_page") == {
+        "collection": 0.0,
+        "collection_cpu": 0.0,
+    }
 
 
 def test_each_run_has_its_marks() -> None:
     later = [{**one, "ts": one["ts"] + 1_000} for one in MARKS]
     events = [*MARKS, *later, collection(2, 600, 50), collection(2, 1_150, 9)]
-    assert longest_collection_us(trace_of(*events), "log_page") == 9.0
+    assert longest_collections_us(trace_of(*events), "log_page")["collection"] == 9.0
 
 
 class FakeBrowser:
@@ -95,9 +101,14 @@ def test_what_needs_a_trace_runs_alone_in_one_behind_the_others() -> None:
     report, said = run(["log_page", "emit"])
     assert said == ["emit", "start", "log_page", "stop"]
     emit, log_page = report["scenarios"]
-    assert (emit["metrics"], [one["name"] for one in log_page["metrics"]]) == ([], ["collection"])
-    (metric,) = log_page["metrics"]
-    assert (metric["value"], metric["held"]) == (30_000.0, False)
+    assert (emit["metrics"], [one["name"] for one in log_page["metrics"]]) == (
+        [],
+        ["collection", "collection_cpu"],
+    )
+    assert [(one["value"], one["held"]) for one in log_page["metrics"]] == [
+        (30_000.0, False),
+        (6_000.0, None),
+    ]
     assert run(["log_page"])[1] == ["start", "log_page", "stop"]
 
 

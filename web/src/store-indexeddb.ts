@@ -87,7 +87,9 @@ export class IndexedDbStore implements TraceStore {
 
   /**
    * Open or create the database. `onBlocked` is called while another tab's connection, of an older version that does
-XX   */
+   * not give way, keeps it from opening. `compress` is for compaction: what is compressed is read without it. Rejects with
+   * `store_failed`.
+   */
   static async open(
     databaseName: string,
     onBlocked: () => void = ignoredHere,
