@@ -203,6 +203,13 @@ def test_a_budget_in_a_window_waits_for_as_much_as_the_call_costs() -> None:
     assert spend(ledger, limit, 30 * NS, 1.0) is None
 
 
+def test_what_left_the_window_of_a_budget_can_be_spent_again() -> None:
+    ledger, limit = Ledger(), limit_of("budget", max_cost=10, window_seconds=1, cost_parameter="/amount")
+    for window in range(4):
+        assert spend(ledger, limit, window * NS, 9.0) is None
+        assert spend(ledger, limit, window * NS, 2.0) == 1_000
+
+
 def test_a_budget_of_calls_and_cost_waits_for_both() -> None:
     ledger = Ledger()
     limit = limit_of("budget", max_calls=2, max_cost=10, cost_parameter="/amount", window_seconds=100)

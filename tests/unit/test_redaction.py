@@ -226,7 +226,9 @@ def test_how_a_policy_redacts_is_not_told_to_the_agent() -> None:
         policies=[
             policy("all", "allow"),
             policy(
-                "few", "rate_limit", parameters={"max_calls": 9, "window_seconds": 9, "redact": ["/goal"]}
+                "few",
+                "rate_limit",
+                parameters={"max_calls": 9, "window_seconds": 9, "redact": ["/goal"], "redact_hash": True},
             ),
         ],
     )
