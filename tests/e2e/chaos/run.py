@@ -32,7 +32,9 @@ TABS: Final = 2
 LONG_SECONDS: Final = 120
 """In a run of this length every timer has had its time."""
 WAIT_MS: Final = 60_000
-"""Until something that must happen counts as hung; booting takes 2 s, and 10 on a machine that is busy."""
+"""Until something that must happen counts as hung."""
+BOOT_MS: Final = 150_000
+"""As that, for a page that starts: 2 s, or 20 on a machine that is busy; createCra gives up after 120."""
 LAST_WAIT_MS: Final = 300_000
 """Until all that was signed must be told, a message each."""
 
@@ -78,6 +80,7 @@ class Run:
     def open_tab(self) -> Tab:
         """Open another page and wait until it works."""
         page = self._context.new_page()
+        page.on("pageerror", lambda error: self.ledger.violated(f"an error that nobody caught: {error}"))
         tab = Tab(number=-1, page=page, devtools=self._context.new_cdp_session(page))
         self.tabs.append(tab)
         return self.open_in(tab)
@@ -90,7 +93,7 @@ class Run:
         # Another address in the hash alone would not load anything.
         seed = self.random.randrange(1 << 31)
         tab.page.goto(f"{self.address}chaos.html?{tab.number}#{seed}-{tab.number}")
-        tab.page.wait_for_function("globalThis.ready === true")
+        tab.page.wait_for_function("globalThis.ready === true", timeout=BOOT_MS)
         return tab
 
     def lose(self, tab: Tab) -> None:
