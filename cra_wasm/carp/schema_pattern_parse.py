@@ -182,7 +182,8 @@ class _Parser:
         return ((point, point),)
 
     def numbered(self, start: int, kind: str) -> int:
-        if kind == "u" and self.take("{"):
+        braced = kind == "u" and self.take("{")
+        if braced:
             end = self.text.find("}", self.at)
             digits, after = self.text[self.at : max(end, 0)], end + 1
         else:
@@ -192,7 +193,8 @@ class _Parser:
             self.refuse("is not a code point in hexadecimal", at=start)
         self.at, point = after, int(digits, 16)
         low = re.compile(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})").match(self.text, after)
-        if 0xD800 <= point < 0xDC00 and low:
+        # ECMA 262 joins two halves only where neither stands in braces.
+        if 0xD800 <= point < 0xDC00 and low and not braced:
             self.at = low.end()
             point = 0x10000 + ((point - 0xD800) << 10) + int(low[1], 16) - 0xDC00
         return point

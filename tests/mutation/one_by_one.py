@@ -20,6 +20,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 from types import CodeType, FrameType
@@ -64,14 +65,17 @@ class Mutant:
 
 
 def functions(path: Path, source: str) -> dict[str, CodeType]:
-    """Return the code of the functions and methods of a module by their qualified names."""
+    """Return the code of the functions and methods of a module by their qualified names.
+
+    Not of comprehensions and lambdas outside of functions: they have done their work at the import.
+    """
     found: dict[str, CodeType] = {}
     for each in _codes(compile(source, str(path), "exec", dont_inherit=True)):
         if each.co_flags & inspect.CO_NEWLOCALS:
             found[each.co_name] = each
         else:
             found |= {f"{each.co_name}.{inner.co_name}": inner for inner in _codes(each)}
-    return found
+    return {name: each for name, each in found.items() if "<" not in name}
 
 
 def _codes(code: CodeType) -> list[CodeType]:
@@ -182,12 +186,14 @@ class OneByOne:
                 owner: Any = sys.modules["cra_wasm." + module.replace("/", ".")]
                 for part in name.split("."):
                     owner = vars(owner)[part]
-                inspect.unwrap(getattr(owner, "__func__", owner)).__code__ = code
+                function = owner.fget if isinstance(owner, property) else getattr(owner, "__func__", owner)
+                inspect.unwrap(function).__code__ = code
             for item in items:
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
                 if self.failed:
                     return 1
         except BaseException:
+            traceback.print_exc()
             return 2
         return 0
 

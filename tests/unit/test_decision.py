@@ -19,6 +19,7 @@ from cra_wasm.carp.decision import (
     governing_of,
     higher_tier,
 )
+from cra_wasm.carp.limits import limit_of_action
 
 from .building import action, answers, at, load, manifest, plan_with, planner_of, policy
 
@@ -55,7 +56,9 @@ def verdict(
     governed = replace(subject, governing=governing_of(compiled, ids)[subject.action_id])
     facts = Facts(agent_id="bot-1", risk_tier=tier, wall_ns=0)
     full = frozenset(one.policy_id for one in atlas.policies) if exhausted is None else exhausted
-    return decide(governed, facts, full, approved=approved)
+    found = decide(governed, facts, full, approved=approved)
+    assert found.action_id == subject.action_id
+    return found
 
 
 def test_without_a_policy_the_default_denies() -> None:
@@ -269,3 +272,11 @@ def test_an_unknown_timezone_closes_an_allow_and_keeps_a_deny() -> None:
             policies.append(policy("yes", "allow"))
         planner = planner_of(manifest(actions=[action("a.b")], policies=policies))
         assert plan_with(planner, wall_ns=noon).usual.verdicts[0].allowed is allowed
+
+
+def test_an_action_past_its_own_limit_is_denied() -> None:
+    own = action("order.refund", rate_limit={"max_calls": 1, "window_seconds": 60})
+    subject = replace(SUBJECT, own_limit=limit_of_action("shop", load(actions=[own]).actions[0]))
+    name = "order.refund#rate_limit"
+    found = verdict(policy("yes", "allow"), subject=subject, exhausted=frozenset({name}))
+    assert found == Verdict("order.refund", False, name, "rate_limit_exceeded")

@@ -123,6 +123,7 @@ FOUND: list[tuple[str, list[str], list[str]]] = [
     (r"^\x41\u0042\u{43}\u{1F600}$", ["ABC\U0001f600"], ["ABC"]),
     (r"^\ud83d\ude00$", ["\U0001f600"], ["\ud83d\ude00"]),
     (r"^\uD83D\uDE00\ud800\uDC00$", ["\U0001f600\U00010000"], ["\U0001f600"]),
+    (r"^(\u{d83d}\ude00|\ud83d\u{de00}|\u{d83d}\u{de00})$", ["\ud83d\ude00"], ["\U0001f600"]),
     (r"^\udc00\udc00$", ["\udc00\udc00"], ["\U00010000"]),
     (r"^\u{00000041}\u{10FFFF}\x41", ["A\U0010ffffA"], ["A\U0010ffff"]),
     (r"^\x42", ["B"], ["A"]),
