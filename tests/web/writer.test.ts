@@ -667,6 +667,37 @@ test("a strict flush makes durable what was stored before it, once", async () =>
   assert.deepEqual(await stored(store), await chainLines([...rawEvents(0, 2), rawEvent(2, { type: "approval.granted" })]));
 });
 
+test("of the batches of a strict flush only the last write is strict, and takes those before along", async () => {
+  const { source, store, writer } = await setUp();
+  const three = [1, 2, 3].map((id) => batchOf(id, rawEvents((id - 1) * 2, 2)));
+  source.queue.push(...three);
+  await writer.flush("strict");
+  assert.deepEqual(store.writes.map(({ durability }) => durability), ["relaxed", "relaxed", "strict"]);
+  assert.deepEqual(source.acked, [1, 2, 3]);
+});
+
+test("a strict write in which nothing is new syncs nothing, so that what was relaxed before is synced apart", async () => {
+  const { source, store, writer } = await setUp();
+  const batch = batchOf(1, rawEvents(0, 2));
+  source.queue.push(batch);
+  await writer.flush();
+  source.queue.push({ ...batch, batch_id: 2 });
+  await writer.flush("strict");
+  assert.deepEqual(store.writes.map(({ durability, heads }) => [durability, heads.length]), [["relaxed", 1], ["strict", 0], ["strict", 1]]);
+});
+
+test("a batch that was drained while the store refused the one before is held, and stored behind it", async () => {
+  const { source, store, clock, writer } = await setUp();
+  store.commitFaults.push(new CraError("store_failed", "not now"));
+  source.queue.push(...[1, 2, 3].map((id) => batchOf(id, rawEvents((id - 1) * 2, 2))));
+  await assert.rejects(writer.flush(), withCode("store_failed"));
+  assert.deepEqual([source.acked, source.drains.length], [[], 2]);
+  clock.fire();
+  await writer.flush();
+  assert.deepEqual(source.acked, [1, 2, 3]);
+  assert.deepEqual(await stored(store), await chainLines(rawEvents(0, 6)));
+});
+
 // PROTOCOL 3.16.4
 test("a full store keeps the batch, says so, and work goes on when there is room", async () => {
   const { source, store, clock, writer, problems } = await setUp();

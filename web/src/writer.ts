@@ -61,6 +61,19 @@ const NOTICES_KEPT = 100;
 /** A swap that fails this often is no race but a store that does not hold what it says. */
 const MAX_SWAP_TRIES = 100;
 
+/** The two batches that may be in flight. */
+interface InFlight {
+  draining: Promise<BatchMessage> | null;
+  /** Null as soon as it is stored. */
+  storing: Promise<void> | null;
+}
+
+/** Without this, what fails before it is awaited counts as unhandled. */
+function heardLater<T>(work: Promise<T>): Promise<T> {
+  work.catch(() => undefined);
+  return work;
+}
+
 export class TraceWriter {
   readonly #options: WriterOptions;
   readonly #planner: Planner;
@@ -119,7 +132,7 @@ export class TraceWriter {
   async settle(durability: Durability = "relaxed"): Promise<void> {
     if (this.#closed) throw new CraError("closed", "the trace writer is closed");
     await this.#inTurn(async () => {
-      await this.#pump();
+      await this.#pump(durability);
       if (durability === "strict") await this.#harden();
     });
   }
@@ -249,18 +262,19 @@ export class TraceWriter {
     });
   }
 
-  async #pump(): Promise<void> {
+  /** `strict`: the last write, whose sync takes those before along. */
+  async #pump(durability: Durability = "relaxed"): Promise<void> {
     // Whoever asks from now on may have made events that this turn does not drain.
     const strictAsked = this.#strictAsked;
     try {
-      await this.#drainAndStore();
+      await this.#drainAndStore(durability);
     } finally {
       await this.#acking;
     }
     this.#strictServed = strictAsked;
   }
 
-  async #drainAndStore(): Promise<void> {
+  async #drainAndStore(durability: Durability): Promise<void> {
     // What is held is older than anything whose delivery was lost, so it goes first, also when the source is gone.
     await this.#storeHeld();
     if (!this.#inStep) {
@@ -270,22 +284,33 @@ export class TraceWriter {
     }
     // A bound, so that a flush ends also while events keep coming.
     const wanted = await this.#options.source.pending();
-    let storing: Promise<void> = Promise.resolve();
+    const work: InFlight = { draining: null, storing: null };
     try {
       for (let drained = 0; drained < wanted; ) {
-        const batch = await this.#drain();
+        const batch = await (work.draining ?? this.#drain());
+        work.draining = null;
         if (batch.count === 0) break;
         drained += batch.count;
         await this.#lock(batch);
+        // The source makes the next one while this one is hashed, if that is not the third.
+        if (work.storing === null && drained < wanted) work.draining = heardLater(this.#drain());
         const early = this.#planner.planAppends(batch, this.#heads);
         if (early !== null) this.#remember(early);
-        await storing;
-        storing = this.#store(batch, early ?? (await this.#planner.plan(batch)));
-        // Heard below or in the next round; without this a failure during the next drain counts as unhandled.
-        storing.catch(() => undefined);
+        await work.storing;
+        const plan = early ?? (await this.#planner.plan(batch));
+        const storing = heardLater(this.#store(batch, plan, drained < wanted ? "relaxed" : durability));
+        work.storing = storing;
+        void storing.then(
+          () => {
+            if (work.storing === storing) work.storing = null;
+          },
+          () => undefined,
+        );
       }
     } finally {
-      await storing;
+      // What comes of it is held for the next turn.
+      await work.draining?.catch(() => undefined);
+      await work.storing;
     }
   }
 
@@ -332,18 +357,19 @@ export class TraceWriter {
   }
 
   /** Store, then acknowledge. A head that moved under the plan gives a new plan. */
-  async #store(batch: BatchMessage, plan: Plan): Promise<void> {
+  async #store(batch: BatchMessage, plan: Plan, durability: Durability = "relaxed"): Promise<void> {
     let current = plan;
-    let write = this.#asAsked(current.write);
+    let write = this.#asAsked(current.write, durability);
     for (let tries = 1; !(await this.#commit(write)); tries += 1) {
       if (tries === MAX_SWAP_TRIES) throw new CraError("store_failed", "the store's heads do not hold still");
       current = await this.#planner.plan(batch);
-      write = this.#asAsked(current.write);
+      write = this.#asAsked(current.write, durability);
     }
     this.#remember(current);
     this.#count(current);
     this.#options.onStored?.(write);
-    if (write.durability === "strict") this.#relaxed = null;
+    // One that writes nothing syncs nothing.
+    if (write.durability === "strict" && write.heads.length > 0) this.#relaxed = null;
     else this.#relaxed = write.heads.at(-1)?.session_id ?? this.#relaxed;
     const ended = write.heads.filter((head) => head.ended).map(({ session_id }) => session_id);
     if (ended.length > 0) await this.#options.store.locks.release(ended, true);
@@ -364,8 +390,9 @@ export class TraceWriter {
     }
   }
 
-  #asAsked(write: BatchWrite): BatchWrite {
-    return this.#strictAsked > this.#strictServed ? { ...write, durability: "strict" } : write;
+  #asAsked(write: BatchWrite, durability: Durability): BatchWrite {
+    const isStrict = durability === "strict" || this.#strictAsked > this.#strictServed;
+    return isStrict ? { ...write, durability: "strict" } : write;
   }
 
   /** Before the acknowledgement, which would let a call run whose approval is in no chain. */
