@@ -127,6 +127,16 @@ test("an end that a worker before it stored and did not sign is signed at the st
   assert.deepEqual([await sizes(), made.statistics().signed, made.statistics().failed], [[3], 1, 0]);
 });
 
+test("an end that this worker has tried to sign is not tried again by its start", async () => {
+  const { store, signer: made, step } = signer(10);
+  store.keyFaults = [new CraError("key_unsafe", "others may read it")];
+  const ended = head(2, { ended: true });
+  await store.commit({ expected: [{ session_id: SESSION_A, head: null }], segments: [], heads: [ended], quarantine: [], durability: "relaxed" });
+  step(0, 2, { ended: true });
+  await made.catchUp();
+  assert.deepEqual([made.statistics().signed, made.statistics().failed, store.asked], [0, 1, 1]);
+});
+
 test("what waits is one checkpoint a session, the newest, and nobody waits for it", async () => {
   const { signer: made, step, sizes } = signer(1);
   for (let at = 1; at <= 100; at += 1) step(at - 1, at);

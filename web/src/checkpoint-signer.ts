@@ -50,6 +50,8 @@ export class CheckpointSigner {
   readonly #options: SignerOptions;
   /** What is to be signed: the newest state of each session. */
   readonly #waiting = new Map<string, SessionHead>();
+  /** Sizes up to which was signed, or tried to, until `catchUp` has looked at all sessions. */
+  #tried: Map<string, number> | null = new Map();
   #turn: Promise<void> | null = null;
   #signing: Signing | null = null;
   #state: CheckpointStatistics["state"] = "waiting";
@@ -75,6 +77,7 @@ export class CheckpointSigner {
   sign(head: SessionHead): void {
     if (this.#state === "unavailable") return;
     this.#waiting.set(head.session_id, head);
+    this.#tried?.set(head.session_id, head.next_sequence);
     this.#turn ??= this.#signWaiting().finally(() => {
       this.#turn = null;
     });
@@ -86,9 +89,12 @@ export class CheckpointSigner {
     await this.idle();
     const sizes = await store.checkpointSizes();
     for (const head of await store.sessions()) {
+      const { session_id: sessionId, next_sequence: size } = head;
       const isOurs = head.imported !== true && head.algorithm !== "";
-      if (head.ended && isOurs && (sizes.get(head.session_id) ?? 0) < head.next_sequence) this.sign(head);
+      const known = Math.max(sizes.get(sessionId) ?? 0, this.#tried?.get(sessionId) ?? 0);
+      if (head.ended && isOurs && known < size) this.sign(head);
     }
+    this.#tried = null;
     await this.idle();
   }
 
