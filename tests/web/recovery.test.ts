@@ -185,8 +185,27 @@ void describe("a session is left alone", () => {
     assert.deepEqual(await verdict(store), [true, 5, [], "sha256"]);
     assert.equal(await recovery.endOrphans(new Set()), false);
     recovery.keepLooking(new Set(), after);
-    recovery.stop();
+    await recovery.stop();
     assert.deepEqual(looks, []);
+    recovery.keepLooking(new Set(), after);
+    assert.deepEqual(looks, []);
+  });
+
+  test("of a writer that goes to sleep during a look: the look ends before the locks are given back, and goes on behind", async () => {
+    const { store, recovery } = await setUp();
+    for (const session of [SESSION_A, SESSION_B]) await leave(store, { session });
+    await store.locks.take(SESSION_B, 1);
+    const look = recovery.endOrphans(new Set());
+    await recovery.stop();
+    await look;
+    assert.deepEqual(recovery.recovered, []);
+    await store.locks.release([SESSION_B], false);
+    await recovery.endOrphans(new Set());
+    assert.deepEqual([(await eventsOf(store)).length, (await eventsOf(store, SESSION_B)).length], [3, 3]);
+    await store.locks.take(SESSION_B, 1);
+    recovery.resume();
+    await recovery.endOrphans(new Set());
+    assert.deepEqual([(await eventsOf(store)).length, (await eventsOf(store, SESSION_B)).length], [5, 3]);
   });
 
   test("that this writer's own resolver still runs", async () => {

@@ -55,7 +55,7 @@ export interface TraceOptions {
   /** Limits beyond which the oldest finished sessions are removed; absent, none ever is. See `Retention`. */
   readonly retention?: Retention;
   /**
-   * Compress what is stored in IndexedDB, in the background, to some 0.2 of the lines; default false. Reads give the same
+   * Compress what is stored in IndexedDB, in the background, to some 0.1 of the lines; default false. Reads give the same
    * bytes, also when it is turned off again. Does nothing where the platform has no CompressionStream, or to another
    * storage, so that one setup serves browsers and Node: `statistics()` tells by `compaction.compression`.
    */
@@ -171,6 +171,7 @@ export interface VerifyOptions {
   /** Address of a witness that is asked what it knows of the session. */
   readonly witness?: string | URL;
 }
+
 /** The bytes of a `.trace.jsonl`: a File is a Blob. */
 export type ImportSource = ReadableStream<Uint8Array> | Blob | Uint8Array | ArrayBuffer;
 

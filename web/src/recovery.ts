@@ -37,6 +37,9 @@ export class Recovery {
   readonly #onEnded: (head: SessionHead) => void;
   readonly #recovered: RecoveredSession[] = [];
   #cancelLook: () => void = () => undefined;
+  /** The look that runs, or the last one. Never rejects. */
+  #look: Promise<unknown> = Promise.resolve();
+  #stopped = false;
 
   /** `onEnded` is told where each session that was ended here stands. */
   constructor(
@@ -56,12 +59,19 @@ export class Recovery {
 
   /**
    * End the sessions that have no writer: unfinished, not `running` in this writer's resolver, and their lock is free.
-   * Resolves to whether another held a lock. Rejects when the store's sessions cannot be read.
+   * Resolves to whether another held a lock. Rejects when the store's sessions cannot be read. `stop` cuts it short.
    */
   async endOrphans(running: ReadonlySet<string>): Promise<boolean> {
+    const look = this.#endOrphans(running);
+    this.#look = look.catch(() => undefined);
+    return await look;
+  }
+
+  async #endOrphans(running: ReadonlySet<string>): Promise<boolean> {
     const { store } = this.#context;
     let held = false;
     for (const head of await store.sessions()) {
+      if (this.#stopped) break;
       const { session_id: sessionId } = head;
       // An imported session's writer is elsewhere.
       if (head.ended || head.imported === true || running.has(sessionId) || store.locks.holds(sessionId)) continue;
@@ -74,7 +84,7 @@ export class Recovery {
   /** Look some more times, as long as others hold locks of unfinished sessions, until `stop`. Returns at once. */
   keepLooking(running: ReadonlySet<string>, after: After, delaysMs = NEXT_LOOKS_MS): void {
     const [delayMs, ...rest] = delaysMs;
-    if (delayMs === undefined) return;
+    if (delayMs === undefined || this.#stopped) return;
     this.#cancelLook = after(delayMs, () => {
       void this.endOrphans(running).then(
         (held) => {
@@ -87,9 +97,19 @@ export class Recovery {
     });
   }
 
-  /** Look no more: before a sleep, whose end takes locks again, and at the close. */
-  stop(): void {
+  /**
+   * Look no more until `resume`; resolves when the look that runs is over. INVARIANT: a writer that sleeps or closes gives
+   * its locks back behind this, or a look would take its own sessions for ones that have no writer.
+   */
+  async stop(): Promise<void> {
+    this.#stopped = true;
     this.#cancelLook();
+    await this.#look;
+  }
+
+  /** The writer has its locks again. */
+  resume(): void {
+    this.#stopped = false;
   }
 
   /** End sessions of this writer whose resolver is gone for good. */

@@ -62,6 +62,8 @@ export class TraceHost {
   /** What the resolver's buffer may hold of one session; null until it told. */
   #atRisk: number | null = null;
   #recovered = false;
+  /** The sessions that its resolver ran when this worker started. */
+  #own: ReadonlySet<string> = new Set();
   #cancelRetry: () => void = () => undefined;
   #stopping: Promise<void> = Promise.resolve();
   #asleep: Promise<readonly string[]> | null = null;
@@ -228,10 +230,10 @@ export class TraceHost {
       for (const sessionId of running.session_ids) await store.locks.take(sessionId, this.#atRisk);
       writer.start();
       await writer.settle();
-      const own = new Set(running.session_ids);
-      const held = await recovery.endOrphans(own);
+      this.#own = new Set(running.session_ids);
+      const held = await recovery.endOrphans(this.#own);
       this.#recovered = true;
-      if (held && this.#asleep === null) recovery.keepLooking(own, (delayMs, work) => workerClock.after(delayMs, work));
+      if (held) this.#keepLooking(recovery);
       await signer.catchUp();
       await store.sweepStaged();
       this.#tidy(keeper);
@@ -242,6 +244,10 @@ export class TraceHost {
       writer.start();
       this.#cancelRetry = workerClock.after(RECOVERY_RETRY_MS, () => void this.#start());
     }
+  }
+
+  #keepLooking(recovery: Recovery): void {
+    recovery.keepLooking(this.#own, (delayMs, work) => workerClock.after(delayMs, work));
   }
 
   /** The resolver is gone, and with it all that it had not given away: its sessions end here. */
@@ -262,8 +268,9 @@ export class TraceHost {
 
   /** Nothing may open the database again behind the pause. */
   async #sleep({ writer, recovery, signer, sender }: Opened): Promise<readonly string[]> {
-    recovery.stop();
+    const stopped = recovery.stop();
     await writer.settle().catch(() => undefined);
+    await stopped;
     await signer.idle();
     await sender?.rest();
     return await writer.pause();
@@ -272,8 +279,13 @@ export class TraceHost {
   async #wake(): Promise<void> {
     const asleep = this.#asleep;
     this.#asleep = null;
-    if (asleep !== null) await this.#opened?.writer.resume(await asleep);
-    this.#opened?.sender?.start();
+    const opened = this.#opened;
+    if (opened === null) return;
+    if (asleep !== null) await opened.writer.resume(await asleep);
+    opened.recovery.resume();
+    // A look may have been cut short, and others' writers may have gone meanwhile.
+    if (asleep !== null && this.#recovered) this.#keepLooking(opened.recovery);
+    opened.sender?.start();
   }
 
   #statistics(): WorkerStatistics {
@@ -340,7 +352,7 @@ export class TraceHost {
 
   async #close(final: boolean): Promise<null> {
     this.#cancelRetry();
-    this.#opened?.recovery.stop();
+    await this.#opened?.recovery.stop();
     this.#opened?.keeper.close();
     this.#opened?.compactor.stop();
     await this.#opened?.imports.close();

@@ -2,8 +2,8 @@
  * The trace writer: drain, hash and chain, store, acknowledge.
  *
  * INVARIANT: a batch is acknowledged only after the store said that it is durable, and kept here until then.
- * While one batch is being stored the next is drained and hashed, so at most two are in flight, which is also the most
- * that the buffer gives away.
+ * While one batch is hashed or stored the next is drained, so at most two are in flight, which is also the most that the
+ * buffer gives away.
  */
 
 import { CraError } from "./errors.js";
