@@ -5,6 +5,8 @@ import { vkeyText } from "../../web/src/checkpoint.js";
 import { generateKeys, publicKeyOf, signCheckpoint } from "../../web/src/checkpoint-keys.js";
 import { MemoryStore } from "../../web/src/store-memory.js";
 import type { StoredCheckpoint } from "../../web/src/store.js";
+import { CraError } from "../../web/src/errors.js";
+import { askWitness } from "../../web/src/witness-ask.js";
 import { WitnessSender } from "../../web/src/witness-send.js";
 import { SESSION_A, SESSION_B } from "./events.js";
 
@@ -24,6 +26,21 @@ function told(size: number, members: object = {}): string {
 function conflict(size: number, members: object = {}): Response {
   const known = JSON.parse(told(size, members)) as object;
   return new Response(JSON.stringify({ error: { code: "witness_conflict", message: "no" }, known }), { status: 409 });
+}
+
+/** It never ends, and tells how many bytes somebody took and whether they let it go. */
+function endless(): { readonly response: Response; readonly seen: { bytes: number; cancelled: boolean } } {
+  const seen = { bytes: 0, cancelled: false };
+  const body = new ReadableStream<Uint8Array>({
+    pull: (controller) => {
+      seen.bytes += 65_536;
+      controller.enqueue(new Uint8Array(65_536).fill(0x20));
+    },
+    cancel: () => {
+      seen.cancelled = true;
+    },
+  });
+  return { response: new Response(body), seen };
 }
 
 type Answer = () => Response | Promise<Response>;
@@ -97,6 +114,7 @@ const faults: Readonly<Record<string, Answer>> = {
   "a timeout": () => Promise.reject(new DOMException("timed out", "TimeoutError")),
   "a page for everything": () => new Response("<html>welcome</html>"),
   "nothing": () => new Response(""),
+  "no end": () => endless().response,
   "null": () => new Response("null"),
   "a receipt of another session": () => new Response(told(5, { session_id: SESSION_B })),
   "a receipt of another size": () => new Response(told(4)),
@@ -210,4 +228,11 @@ test("a request needs no preflight, carries no cookies and outlives the page", a
   const { method, credentials, keepalive, headers } = request.init;
   assert.deepEqual({ method, credentials, keepalive }, { method: "POST", credentials: "omit", keepalive: true });
   assert.deepEqual(headers, { "content-type": "text/plain;charset=utf-8" });
+});
+
+test("of a witness that answers without end no more is read than 16 MiB", async () => {
+  const { response, seen } = endless();
+  const asking = askWitness("https://witness.example", SESSION_A, () => Promise.resolve(response));
+  await assert.rejects(asking, (error) => error instanceof CraError && error.code === "witness_failed");
+  assert.ok(seen.cancelled && seen.bytes < 17 * 1_048_576);
 });

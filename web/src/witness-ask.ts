@@ -3,11 +3,12 @@
 import { parseWitnessed } from "./checkpoint-verify.js";
 import type { WitnessedHead } from "./checkpoint-verify.js";
 import { CraError, messageOf } from "./errors.js";
+import { textWithin } from "./response-text.js";
 
 const DEADLINE_MS = 10_000;
 
-/** Of a witness's answer: some 10,000 checkpoints. */
-const MAX_ANSWER_CHARS = 16 * 1024 * 1024;
+/** Of a witness's answer, as in Python: more than it keeps of a session. */
+const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
 /** Return the address as text. Throws `invalid_witness` where it is none of http or https. */
 export function checkedWitness(witness: string | URL): string {
@@ -23,15 +24,15 @@ export async function askWitness(
   fetching: typeof fetch = fetch,
 ): Promise<readonly WitnessedHead[]> {
   const url = `${witness.replace(/\/+$/, "")}/checkpoints?session_id=${sessionId}`;
-  let text: string;
+  let text: string | null;
   try {
     const signal = AbortSignal.timeout(DEADLINE_MS);
     const response = await fetching(url, { credentials: "omit", cache: "no-store", signal });
     if (!response.ok) throw new TypeError(`it answered ${response.status}`);
-    text = await response.text();
+    text = await textWithin(response, MAX_ANSWER_BYTES);
   } catch (cause) {
     throw new CraError("witness_failed", `the witness could not be asked: ${messageOf(cause)}`);
   }
-  if (text.length > MAX_ANSWER_CHARS) throw new CraError("witness_failed", "the witness's answer is too long");
+  if (text === null) throw new CraError("witness_failed", "the witness's answer is too long");
   return parseWitnessed(text);
 }

@@ -8,6 +8,7 @@
 import { entryLine, parseNote } from "./checkpoint.js";
 import { CraError, messageOf } from "./errors.js";
 import type { WitnessStatistics } from "./model.js";
+import { textWithin } from "./response-text.js";
 import type { StoredCheckpoint } from "./store.js";
 
 /** The part of a store that a sender needs. */
@@ -32,8 +33,8 @@ const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 300_000;
 /** What is on its way at a close or a sleep may take so long. */
 const LAST_SEND_MS = 2_000;
-/** Of an answer that is read; more is no witness's. */
-const MAX_ANSWER_CHARS = 65_536;
+/** Of an answer; more is no witness's. */
+const MAX_ANSWER_BYTES = 65_536;
 
 type Outcome = "sent" | "superseded" | "conflict" | "refused";
 
@@ -164,7 +165,7 @@ export class WitnessSender {
         cache: "no-store",
         signal: AbortSignal.timeout(SEND_DEADLINE_MS),
       });
-      return { status: response.status, answer: objectOf((await response.text()).slice(0, MAX_ANSWER_CHARS)) };
+      return { status: response.status, answer: objectOf((await textWithin(response, MAX_ANSWER_BYTES)) ?? "") };
     } catch (cause) {
       throw new CraError("witness_failed", `the witness cannot be reached: ${messageOf(cause)}`);
     }
