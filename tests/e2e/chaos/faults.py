@@ -155,11 +155,11 @@ def slow_disk(run: Run, tab: Tab) -> None:
 
 def lose_witness(run: Run, tab: Tab) -> None:
     """Nobody answers for a while; what was not told is told afterwards."""
-    for offline, name in ((True, "failed"), (False, "sent")):
-        run.witness.offline = offline
+    for change, name in ((run.witness.stop, "failed"), (run.witness.start, "sent")):
+        change()
         before = tab.page.evaluate("witnessCounts()")
         if not run.wait_until(tab, "toldWitness", [name, before[name]]):
-            run.ledger.violated(f"with the witness {offline=} its count {name} did not grow")
+            run.ledger.violated(f"behind {change.__name__} of the witness the count {name} did not grow")
         run.wait_acks(tab, 2)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,10 +142,12 @@ class Ledger:
             if one["ended"]:
                 self.own_ended.add(one["session"])
 
-    def check_signed(self, found: list[dict[str, Any]], witnessed: dict[str, dict[str, Any]]) -> None:
+    def check_signed(
+        self, found: list[dict[str, Any]], newest: Callable[[str], Mapping[str, Any] | None]
+    ) -> None:
         """At the end: each stored end is signed, and the witness knows it."""
         for one in found:
-            session, size, told = one["session"], one["size"], witnessed.get(one["session"])
+            session, size, told = one["session"], one["size"], newest(one["session"])
             if one["signed"] != size:
                 self.violated(f"{session} ended at {size} events and is signed at {one['signed']}")
             elif told is None or (told["size"], told["head"]) != (size, one["head"]):

@@ -9,7 +9,7 @@ globalThis.Worker = class extends Worker {
 };
 
 const { createCra, verifyTrace } = await import("./lib/cra-wasm.js");
-const [seed, tab] = location.hash.slice(1).split("-").map(Number);
+const [seed, tab, witnessPort] = location.hash.slice(1).split("-").map(Number);
 
 /** mulberry32: the same work for the same seed. */
 let state = seed;
@@ -34,7 +34,7 @@ const cra = await createCra({
   checkpointEvery: 100,
   // Some tabs only join segments, others compress what they join.
   compress: tab % 2 === 1,
-  witness: { url: new URL("./witness", location.href).href },
+  witness: { url: `http://127.0.0.1:${witnessPort}` },
   // All timers on: a record of its own each second, and an end for the sessions that are just left.
   heartbeat: { intervalSeconds: 1 },
   sessionTtl: { idleTimeoutSeconds: 6, maxLifetimeSeconds: 7200, idleWarningSeconds: 3 },

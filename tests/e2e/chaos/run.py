@@ -24,7 +24,7 @@ from cra_wasm.serve import serve_directory
 from .browser import OwnBrowser
 from .faults import FAULTS
 from .ledger import Ledger
-from .witness import PATH, Witness
+from .witness import Witness
 
 HERE: Final = Path(__file__).resolve().parent
 SITE: Final = HERE.parents[2] / "dist" / "site"
@@ -56,12 +56,12 @@ class Tab:
 class Run:
     """One run: a browser, its tabs, the ledger."""
 
-    def __init__(self, browser: OwnBrowser, address: str, seed: int) -> None:
+    def __init__(self, browser: OwnBrowser, address: str, witness: Witness, seed: int) -> None:
         self.browser = browser
         self.address = address
         self.random = random.Random(seed)
         self.ledger = Ledger()
-        self.witness = Witness(on_conflict=self.ledger.violated)
+        self.witness = witness
         self.faults: Counter[str] = Counter()
         self.tabs: list[Tab] = []
         self._numbers = 0
@@ -72,7 +72,6 @@ class Run:
         context.set_default_timeout(WAIT_MS)
         script = (HERE / "page.js").read_text()
         context.route("**/chaos.html?*", lambda route: _answer(route, PAGE, "text/html"))
-        context.route(f"**/{PATH}/checkpoints", lambda route: self.witness.answer(route))
         context.route("**/chaos.js", lambda route: _answer(route, script, "text/javascript"))
         context.expose_binding("chaosReport", lambda _source, text: self.ledger.take(text))
         return context
@@ -92,7 +91,7 @@ class Run:
         self.ledger.expect_recovery()
         # Another address in the hash alone would not load anything.
         seed = self.random.randrange(1 << 31)
-        tab.page.goto(f"{self.address}chaos.html?{tab.number}#{seed}-{tab.number}")
+        tab.page.goto(f"{self.address}chaos.html?{tab.number}#{seed}-{tab.number}-{self.witness.port}")
         tab.page.wait_for_function("globalThis.ready === true", timeout=BOOT_MS)
         return tab
 
@@ -169,7 +168,7 @@ class Run:
         for tab in self.tabs:
             self.wait_until(tab, "allTold", wait_ms=LAST_WAIT_MS)
         page = self.tabs[-1].page
-        self.ledger.check_signed(page.evaluate("signedEnds()"), self.witness.told)
+        self.ledger.check_signed(page.evaluate("signedEnds()"), self.witness.newest)
 
 
 def _answer(route: Route, body: str, content_type: str) -> None:
@@ -180,14 +179,15 @@ def run_chaos(
     playwright: Playwright, path: str, flags: list[str], *, seconds: float, seed: int
 ) -> dict[str, Any]:
     """Break things for so long; gives the report. Each fault comes once before any comes twice."""
-    server = serve_directory(SITE, port=0)
+    folder = Path(tempfile.mkdtemp(prefix="cra-chaos-"))
+    witness = Witness(folder / "witness.sqlite3")
+    server = serve_directory(SITE, port=0, connect=[witness.url])
     server.daemon_threads, server.block_on_close = True, False
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    folder = Path(tempfile.mkdtemp(prefix="cra-chaos-"))
     browser = OwnBrowser(playwright, path, flags, folder / "profile")
     started = time.monotonic()
     try:
-        run = Run(browser, f"http://127.0.0.1:{server.server_address[1]}/", seed)
+        run = Run(browser, f"http://127.0.0.1:{server.server_address[1]}/", witness, seed)
         run.check()
         # Booting does not count, and one fault there always is: a busy machine breaks things, too.
         started = time.monotonic()
@@ -214,6 +214,7 @@ def run_chaos(
         }
     finally:
         browser.kill()
+        witness.close()
         server.shutdown()
         server.server_close()
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,54 +1,52 @@
-"""A witness inside the run: it remembers the newest checkpoint of each session, and can be out of reach.
-
-It answers under the pages' own address, by a route of the browser's context, so that no fault of the browser
-takes it along. Signatures are not checked here: what it was told is compared with what is stored at the end.
-"""
+"""The project's own witness, which can be out of reach; what it knows is compared with what is stored."""
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Mapping
+from http.server import ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Route
+from cra_wasm.platform.ed25519 import is_signed
+from cra_wasm.witness.ledger import Ledger
+from cra_wasm.witness.server import witness_server
 
-PATH = "witness"
 
-
-@dataclass(slots=True)
 class Witness:
-    """What it was told: a size and a head (lower-case hex) for each session."""
+    """It keeps its port and what it knows while it is stopped."""
 
-    on_conflict: Callable[[str], None]
-    offline: bool = False
-    told: dict[str, dict[str, Any]] = field(default_factory=dict)
-    refused_offline: int = 0
+    def __init__(self, database: Path) -> None:
+        self._ledger = Ledger(database, is_signed=is_signed)
+        self._server: ThreadingHTTPServer | None = None
+        self.port = 0
+        self.start()
 
-    def answer(self, route: Route) -> None:
-        """Answer a request to `witness/checkpoints` as PROTOCOL 3.19 has it."""
-        if self.offline:
-            self.refused_offline += 1
-            route.abort("connectionrefused")
-            return
-        status, body = self._take(route.request.post_data or "")
-        route.fulfill(status=status, body=json.dumps(body), content_type="application/json")
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
-    def _take(self, line: str) -> tuple[int, dict[str, Any]]:
-        entry = json.loads(line)
-        origin, size, head, *_ = entry["note"].split("\n")
-        session = origin.rpartition("/")[2]
-        told = {
-            "session_id": session,
-            "size": int(size),
-            "head": base64.b64decode(head).hex(),
-            "key": entry["key"],
-        }
-        known = self.told.get(session)
-        if known is not None and told["size"] == known["size"] and told["head"] != known["head"]:
-            self.on_conflict(f"{session} was signed with two heads at {size} events")
-        if known is not None and (told["size"] < known["size"] or told["key"] != known["key"]):
-            return 409, {"error": {"code": "witness_conflict", "message": "known otherwise"}, "known": known}
-        self.told[session] = told
-        return 200, told
+    def start(self) -> None:
+        server = witness_server(self._ledger, port=self.port)
+        server.daemon_threads, server.block_on_close = True, False
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self._server, self.port = server, server.server_port
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def close(self) -> None:
+        self.stop()
+        self._ledger.close()
+
+    def newest(self, session: str) -> Mapping[str, Any] | None:
+        """Return the newest checkpoint that it took of a session."""
+        _, lines = self._ledger.lines(session)
+        newest: Mapping[str, Any] | None = None
+        for line in lines:
+            newest = json.loads(line)
+        return newest
