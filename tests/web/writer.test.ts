@@ -5,7 +5,7 @@ import { splitLines } from "../../web/src/bytes.js";
 import { CraError } from "../../web/src/errors.js";
 import { Hashers } from "../../web/src/hashing.js";
 import type { HashText } from "../../web/src/hashing.js";
-import type { QuarantineNotice } from "../../web/src/model.js";
+import type { QuarantineNotice, SessionHead } from "../../web/src/model.js";
 import type { BatchMessage } from "../../web/src/protocol.js";
 import type { SessionLocks } from "../../web/src/session-locks.js";
 import { MemoryStore } from "../../web/src/store-memory.js";
@@ -84,8 +84,14 @@ class FakeSource implements BatchSource {
 class FaultyStore extends MemoryStore {
   commitFaults: Error[] = [];
   readonly writes: BatchWrite[] = [];
+  headsAsked = 0;
   /** Called before each commit; what it does is over before the commit begins. */
   beforeCommit: () => Promise<void> = () => Promise.resolve();
+
+  override async head(sessionId: string): Promise<SessionHead | null> {
+    this.headsAsked += 1;
+    return await super.head(sessionId);
+  }
 
   override async commit(write: BatchWrite): Promise<boolean> {
     await this.beforeCommit();
@@ -205,6 +211,7 @@ test("the next batch is drained while one is stored, and never a third", async (
   assert.deepEqual(drainedAtCommit, [2, 3, 4, 5, 5]);
   assert.equal(source.mostInFlight, 2);
   assert.deepEqual(await stored(store), await chainLines(rawEvents(0, 10)));
+  assert.equal(store.headsAsked, 1, "each is hashed while the one before is stored, and the store is not asked where its chain stands");
 });
 
 // PROTOCOL 3.16.2

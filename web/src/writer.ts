@@ -360,12 +360,13 @@ export class TraceWriter {
   async #store(batch: BatchMessage, plan: Plan, durability: Durability = "relaxed"): Promise<void> {
     let current = plan;
     let write = this.#asAsked(current.write, durability);
+    this.#remember(current);
     for (let tries = 1; !(await this.#commit(write)); tries += 1) {
       if (tries === MAX_SWAP_TRIES) throw new CraError("store_failed", "the store's heads do not hold still");
       current = await this.#planner.plan(batch);
       write = this.#asAsked(current.write, durability);
+      this.#remember(current);
     }
-    this.#remember(current);
     this.#count(current);
     this.#options.onStored?.(write);
     // One that writes nothing syncs nothing.
@@ -417,8 +418,13 @@ export class TraceWriter {
     }
   }
 
+  /** Where chains will stand, before it is stored: the next batch is hashed meanwhile. */
   #remember(plan: Plan): void {
-    for (const head of plan.write.heads) this.#heads.set(head.session_id, head);
+    for (const head of plan.write.heads) {
+      // A batch that was hashed ahead of this one has moved it on.
+      const known = this.#heads.get(head.session_id)?.next_sequence ?? 0;
+      if (known < head.next_sequence) this.#heads.set(head.session_id, head);
+    }
     // Forgetting one costs a look into the store.
     for (const id of this.#heads.keys()) {
       if (this.#heads.size <= REMEMBERED_HEADS) break;
