@@ -3,7 +3,7 @@
  *
  * INVARIANT: a batch is acknowledged only after the store said that it is durable, and kept here until then.
  * While one batch is hashed or stored the next is drained, so at most two are in flight, which is also the most that the
- * buffer gives away.
+ * buffer gives away. A turn ends when its last batch was handed to the store: the next one drains and hashes meanwhile.
  */
 
 import { CraError } from "./errors.js";
@@ -61,13 +61,6 @@ const NOTICES_KEPT = 100;
 /** A swap that fails this often is no race but a store that does not hold what it says. */
 const MAX_SWAP_TRIES = 100;
 
-/** The two batches that may be in flight. */
-interface InFlight {
-  draining: Promise<BatchMessage> | null;
-  /** Null as soon as it is stored. */
-  storing: Promise<void> | null;
-}
-
 /** Without this, what fails before it is awaited counts as unhandled. */
 function heardLater<T>(work: Promise<T>): Promise<T> {
   work.catch(() => undefined);
@@ -87,10 +80,17 @@ export class TraceWriter {
   readonly #counts = { batches_stored: 0, events_stored: 0, events_skipped: 0, events_quarantined: 0, retries: 0 };
   #unreported: QuarantineNotice[] = [];
   #turn: Promise<void> = Promise.resolve();
+  /**
+   * The newest write, which resolves to whether it synced; null once it is stored. A failed one stays until a turn stores
+   * what is held, so that nothing is written behind it.
+   */
+  #storing: Promise<boolean> | null = null;
   /** The newest acknowledgement: the next batch is stored while its answer is on its way. */
   #acking: Promise<void> = Promise.resolve();
   /** False while the source may have batches in flight that are not held here. */
   #inStep = false;
+  /** Why an acknowledgement was lost that was not made up for yet. */
+  #unheard: CraError | null = null;
   #failures = 0;
   #lastError: CraError | null = null;
   #cancelTimer: (() => void) | null = null;
@@ -131,10 +131,13 @@ export class TraceWriter {
    */
   async settle(durability: Durability = "relaxed"): Promise<void> {
     if (this.#closed) throw new CraError("closed", "the trace writer is closed");
-    await this.#inTurn(async () => {
+    const { last } = await this.#inTurn(async () => {
       await this.#pump(durability);
-      if (durability === "strict") await this.#harden();
+      return { last: this.#storing };
     });
+    const isSynced = await last;
+    await this.#acking;
+    if (durability === "strict" && isSynced !== true) await this.#inTurn(() => this.#harden());
   }
 
   /** As `settle`; rejects too when events since the last flush could not join their chain. */
@@ -154,6 +157,7 @@ export class TraceWriter {
    */
   async pause(): Promise<readonly string[]> {
     await this.settle().catch(() => undefined);
+    await this.idle();
     const { locks } = this.#options.store;
     const held = locks.held();
     await locks.release(held, false);
@@ -195,13 +199,15 @@ export class TraceWriter {
   /** Resolves when what drains or stores at the time of the call is done. */
   async idle(): Promise<void> {
     await this.#turn;
+    await this.#storing?.catch(() => undefined);
+    await this.#acking;
   }
 
   /** Stop draining; what runs is waited for. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#cancelTimer?.();
-    await this.#turn;
+    await this.idle();
   }
 
   /**
@@ -232,25 +238,28 @@ export class TraceWriter {
   }
 
   /** Run after everything before it is done: there is one pump at a time. The timer starts anew behind it. */
-  #inTurn(work: () => Promise<void>): Promise<void> {
-    const result = this.#turn
-      .then(() => {
-        this.#cancelTimer?.();
-        return work();
-      })
-      .then(
-        () => {
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(async () => {
+      this.#cancelTimer?.();
+      // A write that this turn waits for, or that of the turn before, counts its own failure.
+      const failures = this.#failures;
+      try {
+        const done = await work();
+        if (this.#failures === failures) {
           this.#failures = 0;
           this.#lastError = null;
-        },
-        (cause: unknown) => {
-          throw this.#failed(cause);
-        },
-      )
-      .finally(() => {
+        }
+        return done;
+      } catch (cause) {
+        throw this.#failures === failures ? this.#failed(cause) : CraError.from(cause, "store_failed");
+      } finally {
         this.#schedule();
-      });
-    this.#turn = result.catch(() => undefined);
+      }
+    });
+    this.#turn = result.then(
+      () => undefined,
+      () => undefined,
+    );
     return result;
   }
 
@@ -266,55 +275,73 @@ export class TraceWriter {
   async #pump(durability: Durability = "relaxed"): Promise<void> {
     // Whoever asks from now on may have made events that this turn does not drain.
     const strictAsked = this.#strictAsked;
-    try {
-      await this.#drainAndStore(durability);
-    } finally {
-      await this.#acking;
-    }
-    this.#strictServed = strictAsked;
+    await this.#drainAndStore(durability);
+    void (this.#storing ?? Promise.resolve(true)).then(
+      () => {
+        this.#strictServed = strictAsked;
+      },
+      () => undefined,
+    );
+  }
+
+  /** What is held is older than anything whose delivery was lost, so it goes first, also when the source is gone. */
+  async #catchUp(): Promise<void> {
+    await this.#storeHeld();
+    if (this.#inStep) return;
+    this.#held.push(...(await this.#options.source.redeliver()));
+    this.#inStep = true;
+    this.#unheard = null;
+    await this.#storeHeld();
   }
 
   async #drainAndStore(durability: Durability): Promise<void> {
-    // What is held is older than anything whose delivery was lost, so it goes first, also when the source is gone.
-    await this.#storeHeld();
-    if (!this.#inStep) {
-      this.#held.push(...(await this.#options.source.redeliver()));
-      this.#inStep = true;
-      await this.#storeHeld();
-    }
+    await this.#catchUp();
     // A bound, so that a flush ends also while events keep coming.
     const wanted = await this.#options.source.pending();
-    const work: InFlight = { draining: null, storing: null };
+    let draining: Promise<BatchMessage> | null = null;
     try {
       for (let drained = 0; drained < wanted; ) {
-        const batch = await (work.draining ?? this.#drain());
-        work.draining = null;
-        if (batch.count === 0) break;
+        const batch: BatchMessage = await (draining ?? this.#drain());
+        draining = null;
+        if (batch.count === 0) {
+          // The source waits for an acknowledgement, which the next turn makes up for; or what was pending was dropped.
+          if (this.#unheard !== null) throw this.#unheard;
+          break;
+        }
         drained += batch.count;
         await this.#lock(batch);
         // The source makes the next one while this one is hashed, if that is not the third.
-        if (work.storing === null && drained < wanted) work.draining = heardLater(this.#drain());
+        if (this.#storing === null && drained < wanted) draining = heardLater(this.#drain());
         const early = this.#planner.planAppends(batch, this.#heads);
-        if (early !== null) this.#remember(early);
-        await work.storing;
+        await this.#storing;
         const plan = early ?? (await this.#planner.plan(batch));
-        const storing = heardLater(this.#store(batch, plan, drained < wanted ? "relaxed" : durability));
-        work.storing = storing;
-        void storing.then(
-          () => {
-            if (work.storing === storing) work.storing = null;
-          },
-          () => undefined,
-        );
+        this.#handOver(batch, plan, drained < wanted ? "relaxed" : durability);
       }
     } finally {
       // What comes of it is held for the next turn.
-      await work.draining?.catch(() => undefined);
-      await work.storing;
+      await draining?.catch(() => undefined);
     }
   }
 
+  /** Store in the background; there must be no other write. */
+  #handOver(batch: BatchMessage, plan: Plan, durability: Durability): void {
+    const storing = this.#store(batch, plan, durability).then(
+      (isSynced) => {
+        if (this.#storing === storing) this.#storing = null;
+        return isSynced;
+      },
+      (cause: unknown) => {
+        throw this.#failed(cause);
+      },
+    );
+    this.#storing = heardLater(storing);
+  }
+
   async #storeHeld(): Promise<void> {
+    // All that is held is on its way, if the turn before went well and the source has heard of all.
+    if (this.#storing !== null && this.#failures === 0 && this.#inStep) return;
+    await this.#storing?.catch(() => undefined);
+    this.#storing = null;
     for (const batch of [...this.#held]) {
       await this.#lock(batch);
       await this.#store(batch, await this.#planner.plan(batch));
@@ -335,6 +362,7 @@ export class TraceWriter {
   /** Sync the store's log up to its end: everything before the strict write that this makes, too. */
   async #harden(): Promise<void> {
     const { store } = this.#options;
+    await this.#storing;
     for (let sessionId = this.#relaxed; sessionId !== null; sessionId = this.#relaxed) {
       const head = await store.head(sessionId);
       const expected = [{ session_id: sessionId, head }];
@@ -356,8 +384,8 @@ export class TraceWriter {
     }
   }
 
-  /** Store, then acknowledge. A head that moved under the plan gives a new plan. */
-  async #store(batch: BatchMessage, plan: Plan, durability: Durability = "relaxed"): Promise<void> {
+  /** Store, then acknowledge; returns whether that synced. A head that moved under the plan gives a new plan. */
+  async #store(batch: BatchMessage, plan: Plan, durability: Durability = "relaxed"): Promise<boolean> {
     let current = plan;
     let write = this.#asAsked(current.write, durability);
     this.#remember(current);
@@ -370,24 +398,26 @@ export class TraceWriter {
     this.#count(current);
     this.#options.onStored?.(write);
     // One that writes nothing syncs nothing.
-    if (write.durability === "strict" && write.heads.length > 0) this.#relaxed = null;
-    else this.#relaxed = write.heads.at(-1)?.session_id ?? this.#relaxed;
+    const isSynced = write.durability === "strict" && write.heads.length > 0;
+    this.#relaxed = isSynced ? null : (write.heads.at(-1)?.session_id ?? this.#relaxed);
     const ended = write.heads.filter((head) => head.ended).map(({ session_id }) => session_id);
     if (ended.length > 0) await this.#options.store.locks.release(ended, true);
     for (const sessionId of ended) this.#options.onEnded(sessionId);
     this.#held.splice(0, this.#held.length, ...this.#held.filter((held) => held !== batch));
     await this.#refuseQuarantined(current);
     this.#acking = this.#acknowledge(batch);
+    return isSynced;
   }
 
   /** Never rejects. Its message leaves at once, before that of the next drain. */
   async #acknowledge({ batch_id: batchId }: BatchMessage): Promise<void> {
     try {
       await this.#options.source.ack(batchId);
-    } catch {
+    } catch (cause) {
       // It is durable all the same, and what follows it must become so, even if the source is gone. If it is not, it
       // redelivers this batch, which is then found to be stored.
       this.#inStep = false;
+      this.#unheard = CraError.from(cause, "deadline_exceeded");
     }
   }
 
@@ -420,11 +450,7 @@ export class TraceWriter {
 
   /** Where chains will stand, before it is stored: the next batch is hashed meanwhile. */
   #remember(plan: Plan): void {
-    for (const head of plan.write.heads) {
-      // A batch that was hashed ahead of this one has moved it on.
-      const known = this.#heads.get(head.session_id)?.next_sequence ?? 0;
-      if (known < head.next_sequence) this.#heads.set(head.session_id, head);
-    }
+    for (const head of plan.write.heads) this.#heads.set(head.session_id, head);
     // Forgetting one costs a look into the store.
     for (const id of this.#heads.keys()) {
       if (this.#heads.size <= REMEMBERED_HEADS) break;

@@ -1,0 +1,154 @@
+/** What a trace writer works with, for its tests: a source and a store that fail or wait on demand, and a clock. */
+
+import { splitLines } from "../../web/src/bytes.js";
+import { CraError } from "../../web/src/errors.js";
+import { Hashers } from "../../web/src/hashing.js";
+import type { QuarantineNotice, SessionHead } from "../../web/src/model.js";
+import type { BatchMessage } from "../../web/src/protocol.js";
+import { MemoryStore } from "../../web/src/store-memory.js";
+import type { BatchWrite } from "../../web/src/store.js";
+import { TraceWriter } from "../../web/src/writer.js";
+import type { BatchSource, WriterClock } from "../../web/src/writer.js";
+import { batchOf, SESSION_A } from "./events.js";
+
+/** A buffer that gives the queued batches, keeps them until they are acknowledged and counts what is asked. */
+export class FakeSource implements BatchSource {
+  queue: BatchMessage[] = [];
+  inFlight: BatchMessage[] = [];
+  acked: number[] = [];
+  drains: number[] = [];
+  mostInFlight = 0;
+  /** Errors to throw, each once, by method. */
+  readonly faults: { drain: Error[]; ack: Error[]; redeliver: Error[]; pending: Error[] } = {
+    drain: [],
+    ack: [],
+    redeliver: [],
+    pending: [],
+  };
+  /** A drain that fails has given its batch away all the same. */
+  loseDrainReply = false;
+
+  pending(): Promise<number> {
+    const fault = this.faults.pending.shift();
+    if (fault !== undefined) return Promise.reject(fault);
+    return Promise.resolve(this.queue.reduce((sum, { count }) => sum + count, 0));
+  }
+
+  drain(maxEvents: number): Promise<BatchMessage> {
+    this.drains.push(maxEvents);
+    const fault = this.faults.drain.shift();
+    const batch = fault === undefined || this.loseDrainReply ? this.queue.shift() : undefined;
+    if (batch !== undefined) this.inFlight.push(batch);
+    this.mostInFlight = Math.max(this.mostInFlight, this.inFlight.length);
+    return fault === undefined ? Promise.resolve(batch ?? batchOf(0)) : Promise.reject(fault);
+  }
+
+  ack(batchId: number): Promise<boolean> {
+    const fault = this.faults.ack.shift();
+    if (fault !== undefined) return Promise.reject(fault);
+    this.acked.push(batchId);
+    this.inFlight = this.inFlight.filter(({ batch_id }) => batch_id !== batchId);
+    return Promise.resolve(true);
+  }
+
+  readonly refusals: { readonly reason: string; readonly sessionIds: readonly string[] | null; readonly acked: number }[] =
+    [];
+
+  refuse(reason: string, sessionIds: readonly string[] | null): Promise<void> {
+    this.refusals.push({ reason, sessionIds, acked: this.acked.length });
+    return Promise.reject(new CraError("worker_dead", "nobody hears it"));
+  }
+
+  redeliver(): Promise<readonly BatchMessage[]> {
+    const fault = this.faults.redeliver.shift();
+    return fault === undefined ? Promise.resolve([...this.inFlight]) : Promise.reject(fault);
+  }
+}
+
+/** A store that fails or waits on demand. */
+export class FaultyStore extends MemoryStore {
+  commitFaults: Error[] = [];
+  headFaults: Error[] = [];
+  readonly writes: BatchWrite[] = [];
+  headsAsked = 0;
+  /** Called before each commit; what it does is over before the commit begins. */
+  beforeCommit: () => Promise<void> = () => Promise.resolve();
+
+  override async head(sessionId: string): Promise<SessionHead | null> {
+    this.headsAsked += 1;
+    const fault = this.headFaults.shift();
+    if (fault !== undefined) throw fault;
+    return await super.head(sessionId);
+  }
+
+  override async commit(write: BatchWrite): Promise<boolean> {
+    await this.beforeCommit();
+    const fault = this.commitFaults.shift();
+    if (fault !== undefined) throw fault;
+    this.writes.push(write);
+    return await super.commit(write);
+  }
+}
+
+export class FakeClock implements WriterClock {
+  readonly timers: { readonly delayMs: number; readonly work: () => void }[] = [];
+
+  after(delayMs: number, work: () => void): () => void {
+    const timer = { delayMs, work };
+    this.timers.push(timer);
+    return () => {
+      const at = this.timers.indexOf(timer);
+      if (at !== -1) this.timers.splice(at, 1);
+    };
+  }
+
+  fire(): void {
+    this.timers.shift()?.work();
+  }
+}
+
+export interface Problem {
+  readonly code: string;
+  readonly notice: QuarantineNotice | null;
+}
+
+export interface Setup {
+  readonly source: FakeSource;
+  readonly store: FaultyStore;
+  readonly clock: FakeClock;
+  readonly problems: Problem[];
+  readonly writer: TraceWriter;
+  /** What each attempt to make room removes. */
+  readonly rooms: number[];
+  readonly ended: string[];
+}
+
+export async function setUp(
+  store = new FaultyStore(),
+  source = new FakeSource(),
+  hashers = new Hashers(),
+): Promise<Setup> {
+  const clock = new FakeClock();
+  const problems: Problem[] = [];
+  const [rooms, ended]: [number[], string[]] = [[], []];
+  await hashers.load("sha256");
+  const writer = new TraceWriter({
+    source,
+    store,
+    clock,
+    hashers,
+    atRisk: () => 65_537,
+    makeRoom: () => Promise.resolve(rooms.shift() ?? 0),
+    onEnded: (sessionId) => ended.push(sessionId),
+    onProblem: ({ code }, notice) => problems.push({ code, notice }),
+  });
+  return { source, store, clock, problems, writer, rooms, ended };
+}
+
+export async function stored(store: MemoryStore, sessionId = SESSION_A): Promise<string[]> {
+  return splitLines((await store.read(sessionId, 0, Infinity)).bytes);
+}
+
+export function withCode(code: string): (error: unknown) => boolean {
+  return (error) => error instanceof CraError && error.code === code;
+}
