@@ -141,7 +141,7 @@ case "$command" in
   serve) site; exec $VENV/cra-wasm serve --dir dist/site "$@" ;;
   chaos) chaos "$@" ;;
   bench) bench "$@" ;;
-  clean) rm -rf demo.trace.jsonl .build .venv dist web/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis ;;
+  clean) rm -rf demo.trace.jsonl demo.checkpoints.jsonl .build .venv dist web/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis ;;
   "" | help | -h | --help) usage ;;
   *) stop "no such command: $command" "./build.sh lists the commands" ;;
 esac

@@ -1,7 +1,8 @@
 /**
  * The main job in Node: an agent asks what it may do, acts, is refused, and every step lands in a verified record.
  *
- * Usage: node examples/node/demo.mjs [TRACE.jsonl]     (default demo.trace.jsonl; needs the site: ./build.sh site)
+ * Usage: node examples/node/demo.mjs [NAME.trace.jsonl]     (default demo.trace.jsonl; needs the site: ./build.sh site)
+ * Beside it come the signed checkpoints, NAME.checkpoints.jsonl.
  * Exit code 0 when everything went as the atlas says, 1 when anything did not.
  */
 
@@ -76,10 +77,18 @@ async function run(cra, tracePath) {
   await cra.flush();
   const record = await cra.verify(sessionId);
   expect(record.valid && record.warnings.length === 0, `a valid, finished record, got ${JSON.stringify(record)}`);
+  expect(record.strength === "signed", `a signed record, got ${JSON.stringify(record)}`);
   await writeFile(tracePath, await cra.exportJsonl(sessionId));
-  console.log(`\nRecord    ${record.events} events, hash chain verified`);
+  await writeFile(besidePath(tracePath), (await cra.checkpoints(sessionId)).map((line) => `${line}\n`).join(""));
+  console.log(`\nRecord    ${record.events} events, hash chain verified, ${record.covered} covered by a signature`);
   console.log(`Head      ${record.head}`);
+  console.log(`Key       ${await cra.publicKey()}`);
   console.log(`Written   ${tracePath}   (check it: .venv/bin/cra-wasm verify ${tracePath})`);
+}
+
+/** Where `cra-wasm verify` looks for a trace's checkpoints. */
+function besidePath(path) {
+  return path.replace(/(\.trace\.jsonl)?$/, ".checkpoints.jsonl");
 }
 
 const tracePath = process.argv[2] ?? "demo.trace.jsonl";

@@ -33,12 +33,20 @@ def test_the_exported_trace_verifies_on_the_command_line(workbench: Workbench, t
 
     code, found = verify(trace)
     assert code == 0
-    assert {key: found[key] for key in ("valid", "events", "error", "warnings")} == {
+    assert {key: found[key] for key in ("valid", "events", "error", "warnings", "strength")} == {
         "valid": True,
         "events": count,
         "error": None,
         "warnings": [],
+        "strength": "chain",
     }
+    with workbench.page.expect_download() as download:
+        workbench.page.get_by_role("button", name="Checkpoints", exact=True).click()
+    checkpoints = download.value.suggested_filename
+    assert checkpoints == trace.name.replace(".trace.", ".checkpoints.")
+    download.value.save_as(tmp_path / checkpoints)
+    code, found = verify(trace)
+    assert (code, found["strength"], found["covered"]) == (0, "signed", count)
     trace.write_bytes(trace.read_bytes().replace(b'"goal":"Refund', b'"goal":"refund', 1))
     code, found = verify(trace)
     assert (code, found["valid"], found["error"], found["error_at"]) == (1, False, "hash_mismatch", 0)
@@ -67,7 +75,7 @@ def test_sessions_of_an_earlier_load_are_listed_and_verify(workbench: Workbench,
 
 
 def test_without_a_session_there_is_nothing_to_verify_or_export(workbench: Workbench) -> None:
-    names = ("Verify", "Export", "Verify all")
+    names = ("Verify", "Export", "Checkpoints", "Verify all")
     buttons = [workbench.page.get_by_role("button", name=name, exact=True) for name in names]
     for button in buttons:
         expect(button).to_be_disabled()
@@ -75,6 +83,8 @@ def test_without_a_session_there_is_nothing_to_verify_or_export(workbench: Workb
     workbench.resolve()
     for button in buttons:
         expect(button).to_be_enabled()
+    buttons[2].click()
+    expect(workbench.page.get_by_role("status").first).to_contain_text("No checkpoint yet")
 
 
 def test_two_tabs_keep_their_own_sessions_and_see_each_other(

@@ -4,6 +4,8 @@ export { createCra } from "./client.js";
 export { connectTraces } from "./connect.js";
 export { CraError } from "./errors.js";
 export { verifyTrace } from "./verify.js";
+export { parseWitnessed, verifyWithCheckpoints } from "./checkpoint-verify.js";
+export type { CheckpointOptions, WitnessedHead } from "./checkpoint-verify.js";
 export type * from "./api.js";
 export type { HashAlgorithm } from "./algorithms.js";
 export type * from "./model.js";

@@ -21,6 +21,7 @@ export class TracePanel {
   readonly #scroll = byId("trace-scroll", HTMLElement);
   readonly #verifyButton = byId("trace-verify", HTMLButtonElement);
   readonly #exportButton = byId("trace-export", HTMLButtonElement);
+  readonly #checkpointsButton = byId("trace-checkpoints", HTMLButtonElement);
   readonly #cra: TraceAccess;
   readonly #onVerified: (sessionId: string, result: VerifyResult) => void;
   #sessionId: string | undefined;
@@ -48,6 +49,7 @@ export class TracePanel {
     }).observe(this.#scroll);
     onClick(this.#verifyButton, () => this.#verifyAloud());
     onClick(this.#exportButton, () => this.#export());
+    onClick(this.#checkpointsButton, () => this.#exportCheckpoints());
   }
 
   get sessionId(): string | undefined {
@@ -68,6 +70,7 @@ export class TracePanel {
       this.#setBadge("none", "reading");
       this.#verifyButton.disabled = false;
       this.#exportButton.disabled = false;
+      this.#checkpointsButton.disabled = false;
     }
     this.#queue = this.#queue.then(() => this.#refresh(sessionId));
     return this.#queue;
@@ -166,14 +169,25 @@ export class TracePanel {
     if (sessionId === undefined) return;
     await guarded(this.#error, "Could not export the trace", async () => {
       const bytes = await this.#cra.exportJsonl(sessionId);
-      const address = URL.createObjectURL(new Blob([bytes], { type: "application/vnd.cra.trace+jsonl" }));
       const name = `${sessionId}.trace.jsonl`;
-      element("a", { href: address, download: name }).click();
-      // The download reads the address later than the click returns.
-      window.setTimeout(() => {
-        URL.revokeObjectURL(address);
-      }, 60_000);
+      download(name, new Blob([bytes], { type: "application/vnd.cra.trace+jsonl" }));
       announce(`Exported ${name}, ${plural(bytes.length, "byte")}`);
+    });
+  }
+
+  /** The file that `cra-wasm verify` looks for beside the trace. */
+  async #exportCheckpoints(): Promise<void> {
+    const sessionId = this.#sessionId;
+    if (sessionId === undefined) return;
+    await guarded(this.#error, "Could not export the checkpoints", async () => {
+      const lines = await this.#cra.checkpoints(sessionId);
+      if (lines.length === 0) {
+        announce("No checkpoint yet: the session is signed at its end, and every 10,000 events");
+        return;
+      }
+      const name = `${sessionId}.checkpoints.jsonl`;
+      download(name, new Blob([`${lines.join("\n")}\n`], { type: "application/jsonl" }));
+      announce(`Exported ${name}, ${plural(lines.length, "checkpoint")}`);
     });
   }
 
@@ -181,6 +195,15 @@ export class TracePanel {
     this.#badge.dataset["state"] = state;
     this.#badge.textContent = text;
   }
+}
+
+function download(name: string, content: Blob): void {
+  const address = URL.createObjectURL(content);
+  element("a", { href: address, download: name }).click();
+  // The download reads the address later than the click returns.
+  window.setTimeout(() => {
+    URL.revokeObjectURL(address);
+  }, 60_000);
 }
 
 /** What a verification found, as the badge says it. */
