@@ -43,7 +43,7 @@ class Mutant:
 
     def __init__(self, path: Path, source: str, changed: str, words: bool) -> None:
         self.words = words
-        """Whether only the words of a message are changed, which no test matches."""
+        """Whether, as it seems, only the words of a message are changed: then a test need not tell."""
         old, new = source.split("\n"), changed.split("\n")
         self.first = next(n for n, pair in enumerate(zip(old, new, strict=False)) if pair[0] != pair[1])
         behind = next(
@@ -154,12 +154,12 @@ class OneByOne:
         for mutant in mutants_of(Path(path)):
             always = [item for item in reached if any(part in item.nodeid for part in ALWAYS)]
             items = [item for item, lines in reached.items() if lines & mutant.lines] + always
-            if mutant.words:
-                verdict = "words"
-            elif AT_IMPORT & mutant.code.keys() or not mutant.code:
+            if AT_IMPORT & mutant.code.keys() or not mutant.code:
                 verdict = "not judged"
             else:
                 verdict = self._in_a_fork(self.paths[path], mutant, items)
+            if mutant.words and verdict == "lives":
+                verdict = "words"
             counted[verdict] += 1
             if verdict not in ("killed", "words"):
                 print(f"{verdict} in line {mutant.first + 1}, {len(items)} tests\n{mutant.text}", flush=True)

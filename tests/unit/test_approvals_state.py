@@ -136,24 +136,21 @@ def test_requests_are_listed_oldest_first() -> None:
 
 
 # PROTOCOL 0.3.13
-def test_a_session_full_of_open_requests_takes_no_more_until_one_is_decided(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(approvals_module, "APPROVALS_PER_SESSION", 3)
-    book = Approvals()
-    for name in "abc":
+def test_a_session_full_of_open_requests_takes_no_more_until_one_is_decided() -> None:
+    book, names = Approvals(), [str(number) for number in range(1024)]
+    for name in names:
         book.check_room("s1", 0)
         book.keep(request(name, parameters_hash=name), 0)
     with pytest.raises(InvalidState) as caught:
         book.check_room("s1", 0)
     assert caught.value.code == "approvals_full"
     book.check_room("s2", 0)
-    book.find_pending("b").state = "refused"
+    book.find_pending("7").state = "refused"
     book.check_room("s1", 0)
-    assert [one.approval_id for one in book.list()] == ["a", "b", "c"]
+    assert [one.approval_id for one in book.list()] == names
     book.keep(request("d", parameters_hash="d"), 0)
-    assert [one.approval_id for one in book.list()] == ["a", "c", "d"]
-    assert book.of_call("s1", "com.example", "a.b", "b") is None
+    assert [one.approval_id for one in book.list()] == [*(one for one in names if one != "7"), "d"]
+    assert book.of_call("s1", "com.example", "a.b", "7") is None
 
 
 def test_making_room_keeps_a_grant_until_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,3 +203,8 @@ def test_an_approver_sees_the_call_and_not_the_clockwork() -> None:
         "uses_left": 0,
         "expires_at": None,
     }
+
+
+def test_an_approver_who_gives_no_time_sees_a_grant_as_it_was_at_the_beginning() -> None:
+    granted = request(state="granted", uses_left=1, expires_elapsed_ns=1)
+    assert [granted.to_dict(1)["state"], granted.to_dict()["state"]] == ["expired", "granted"]

@@ -244,6 +244,15 @@ def test_the_number_of_plans_is_bounded_and_dropping_the_oldest_half_changes_no_
     assert len(planner.plans) == 3
 
 
+def test_256_plans_are_kept() -> None:
+    planner = planner_of(manifest())
+    for kind in range(256):
+        planner.plan_for("bot", kind, "low", None, 0)
+    assert len(planner.plans) == 256
+    planner.plan_for("bot", 256, "low", None, 0)
+    assert len(planner.plans) == 129
+
+
 def test_a_plan_that_is_made_anew_takes_no_room_and_counts_as_the_newest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -105,6 +105,15 @@ def test_a_stale_block_behind_those_of_an_atlas_that_is_the_same_is_told_and_tha
     assert read == [new]
 
 
+def test_an_execute_does_not_read_the_blocks_of_atlases_that_are_the_same(
+    rig: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolution = rig.resolve()
+    assert resolution.context_blocks
+    monkeypatch.setattr(staleness, "_contents_of", None)
+    assert rig.run("item.list", resolution_id=resolution.resolution_id).status == "success"
+
+
 def test_resolving_again_makes_it_fresh(rig: Any, shop: dict[str, Any]) -> None:
     rig.resolve()
     shop["context_blocks"][0]["content"] = "Be kinder."
