@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tracemalloc
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cra_wasm import BackendFailure, InvalidState, MemoryStorage, RawEvent, TraceEvent
+from cra_wasm.model.ids import uuid_text
 from cra_wasm.storage.null import NullStorage
-from cra_wasm.trace.buffer import TraceRingBuffer
+from cra_wasm.trace.buffer import Batch, TraceRingBuffer
 from cra_wasm.trace.canonical import canonical_json
 from cra_wasm.trace.chain import event_preimage
 from cra_wasm.trace.chain_writer import ChainWriter
@@ -157,6 +159,65 @@ def test_another_event_at_a_stored_number_is_a_fork(other: str) -> None:
         ChainWriter(storage).write_lines(SESSION, "sha256", forged.lines())
     assert caught.value.code == "session_forked"
     assert lines_of(storage.get_events()) == before
+
+
+# PROTOCOL 3.5.7
+def test_what_comes_again_after_the_storage_has_lost_it_is_a_fork() -> None:
+    storage = MemoryStorage()
+    writer = ChainWriter(storage)
+    lines = record(0, {"n": 0}, {"n": 1}).lines()
+    writer.write_lines(SESSION, "sha256", lines)
+    storage.delete_session(SESSION)
+    with pytest.raises(InvalidState) as caught:
+        writer.write_lines(SESSION, "sha256", lines)
+    assert caught.value.code == "session_forked"
+    assert storage.count() == 0
+
+
+def test_lines_that_come_again_are_compared_with_their_own_session_s() -> None:
+    storage = MemoryStorage()
+    writer = ChainWriter(storage)
+    lines = record(0, {"n": 0}, {"n": 1}).lines()
+    writer.write_lines(OTHER, "sha256", record(0, {"n": 8}, {"n": 9}, session_id=OTHER, block=7).lines())
+    writer.write_lines(SESSION, "sha256", lines)
+    writer.write_lines(SESSION, "sha256", lines)
+    assert (storage.count(OTHER), storage.count(SESSION)) == (2, 2)
+
+
+def batch_of(*records: RawEvent) -> Batch:
+    buffer = TraceRingBuffer(16)
+    for each in records:
+        buffer.push(each)
+    return buffer.drain(16)
+
+
+# PROTOCOL 3.5.7
+def test_all_lines_of_stopped_sessions_are_counted_batch_after_batch() -> None:
+    writer = ChainWriter(MemoryStorage())
+    writer.write_batch(batch_of(record(1, {}), record(0, {}, session_id=OTHER, block=1)))
+    assert writer.events_quarantined == 1
+    # One session is stopped already, and the other one leaves a gap now.
+    writer.write_batch(batch_of(record(2, {}, {}), record(5, {}, {}, {}, session_id=OTHER, block=2)))
+    assert writer.events_quarantined == 6
+    assert [error.details["session_id"] for error in writer.untold] == [SESSION, OTHER]
+
+
+def test_a_writer_keeps_nothing_of_sessions_that_have_ended() -> None:
+    def write(first: int, last: int) -> None:
+        for number in range(first, last):
+            session = uuid_text(BASE + number)
+            (line,) = record(0, {}, session_id=session).lines()
+            writer.write_lines(session, "sha256", [line.replace("app.step", "session.ended")])
+
+    writer = ChainWriter(NullStorage())
+    write(0, 10)
+    tracemalloc.start()
+    try:
+        write(10, 500)
+        kept_bytes = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert kept_bytes < 20_000
 
 
 # PROTOCOL 3.5.6
