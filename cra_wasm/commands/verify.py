@@ -178,7 +178,7 @@ def _print_verdict(verdict: SignedVerdict, asked: str) -> None:
     if result.valid:
         print(f"valid{by}: {result.events} events, {result.algorithm} head {result.head}")
         if asked == OWN_PROFILE:
-            held = f"{verdict.checkpoints} checkpoint{'s' * (verdict.checkpoints != 1)}, {verdict.covered} of {result.events} events covered"
+            held = f"{verdict.checkpoints} checkpoints, {verdict.covered} of {result.events} events covered"
             print(f"strength: {verdict.strength} ({held}): {_STRENGTHS[verdict.strength]}")
     elif result.error_at is None:
         print(f"not valid: {result.error}: {shown(result.message or '')}")
