@@ -4,7 +4,7 @@ import { splitLines } from "../../web/src/bytes.js";
 import { CraError } from "../../web/src/errors.js";
 import { Hashers } from "../../web/src/hashing.js";
 import type { QuarantineNotice, SessionHead } from "../../web/src/model.js";
-import type { BatchMessage } from "../../web/src/protocol.js";
+import type { BatchMessage, DrainedBatch } from "../../web/src/protocol.js";
 import { MemoryStore } from "../../web/src/store-memory.js";
 import type { BatchWrite } from "../../web/src/store.js";
 import { TraceWriter } from "../../web/src/writer.js";
@@ -19,28 +19,22 @@ export class FakeSource implements BatchSource {
   drains: number[] = [];
   mostInFlight = 0;
   /** Errors to throw, each once, by method. */
-  readonly faults: { drain: Error[]; ack: Error[]; redeliver: Error[]; pending: Error[] } = {
-    drain: [],
-    ack: [],
-    redeliver: [],
-    pending: [],
-  };
+  readonly faults: { drain: Error[]; ack: Error[]; redeliver: Error[] } = { drain: [], ack: [], redeliver: [] };
   /** A drain that fails has given its batch away all the same. */
   loseDrainReply = false;
 
-  pending(): Promise<number> {
-    const fault = this.faults.pending.shift();
-    if (fault !== undefined) return Promise.reject(fault);
-    return Promise.resolve(this.queue.reduce((sum, { count }) => sum + count, 0));
+  get pending(): number {
+    return this.queue.reduce((sum, { count }) => sum + count, 0);
   }
 
-  drain(maxEvents: number): Promise<BatchMessage> {
+  drain(maxEvents: number): Promise<DrainedBatch> {
     this.drains.push(maxEvents);
     const fault = this.faults.drain.shift();
     const batch = fault === undefined || this.loseDrainReply ? this.queue.shift() : undefined;
     if (batch !== undefined) this.inFlight.push(batch);
     this.mostInFlight = Math.max(this.mostInFlight, this.inFlight.length);
-    return fault === undefined ? Promise.resolve(batch ?? batchOf(0)) : Promise.reject(fault);
+    if (fault !== undefined) return Promise.reject(fault);
+    return Promise.resolve({ ...(batch ?? batchOf(0)), pending: this.pending });
   }
 
   ack(batchId: number): Promise<boolean> {

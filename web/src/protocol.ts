@@ -81,6 +81,11 @@ export interface BatchMessage {
   readonly bytes: Uint8Array;
 }
 
+/** A batch, and how many events are still to be drained. */
+export interface DrainedBatch extends BatchMessage {
+  readonly pending: number;
+}
+
 /** A call of a bridge function that takes positional arguments and returns JSON text. */
 export interface BridgeCall {
   readonly name: BridgeFunction;
@@ -130,7 +135,7 @@ export interface PageMethods {
 
 /** What the resolver's side answers to the trace worker. */
 export interface SourceMethods {
-  drain: { params: { readonly max_events: number }; result: BatchMessage };
+  drain: { params: { readonly max_events: number }; result: DrainedBatch };
   ack: { params: { readonly batch_id: number }; result: boolean };
   redeliver: { params: null; result: readonly BatchMessage[] };
   /** How many events are not drained yet. */

@@ -17,7 +17,7 @@ export class TraceSource {
       handlers: {
         drain: ({ max_events }) => {
           const batch = checkedBatch(bridge.drain_traces(max_events));
-          return new Reply(batch, [batch.bytes.buffer]);
+          return new Reply({ ...batch, pending: bridge.pending_events() }, [batch.bytes.buffer]);
         },
         ack: ({ batch_id }) => bridge.ack(batch_id),
         redeliver: () => {

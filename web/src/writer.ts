@@ -12,15 +12,14 @@ import type { Hashers } from "./hashing.js";
 import type { QuarantineNotice, SessionHead, WriterStatistics } from "./model.js";
 import { Planner } from "./plan.js";
 import type { Plan } from "./plan.js";
-import type { BatchMessage } from "./protocol.js";
+import type { BatchMessage, DrainedBatch } from "./protocol.js";
 import type { BatchWrite, Durability, TraceStore } from "./store.js";
 
 /** Where batches come from: the resolver's side of the channel. */
 export interface BatchSource {
-  drain(maxEvents: number): Promise<BatchMessage>;
+  drain(maxEvents: number): Promise<DrainedBatch>;
   ack(batchId: number): Promise<boolean>;
   redeliver(): Promise<readonly BatchMessage[]>;
-  pending(): Promise<number>;
   /** Tell the calls that wait until they are stored, of some sessions or (null) of all, that they are not. */
   refuse(reason: string, sessionIds: readonly string[] | null): Promise<void>;
 }
@@ -89,8 +88,6 @@ export class TraceWriter {
   #acking: Promise<void> = Promise.resolve();
   /** False while the source may have batches in flight that are not held here. */
   #inStep = false;
-  /** Why an acknowledgement was lost that was not made up for yet. */
-  #unheard: CraError | null = null;
   #failures = 0;
   #lastError: CraError | null = null;
   #cancelTimer: (() => void) | null = null;
@@ -290,23 +287,23 @@ export class TraceWriter {
     if (this.#inStep) return;
     this.#held.push(...(await this.#options.source.redeliver()));
     this.#inStep = true;
-    this.#unheard = null;
     await this.#storeHeld();
   }
 
   async #drainAndStore(durability: Durability): Promise<void> {
     await this.#catchUp();
-    // A bound, so that a flush ends also while events keep coming.
-    const wanted = await this.#options.source.pending();
-    let draining: Promise<BatchMessage> | null = null;
+    let draining: Promise<DrainedBatch> | null = null;
     try {
-      for (let drained = 0; drained < wanted; ) {
-        const batch: BatchMessage = await (draining ?? this.#drain());
+      let wanted: number | null = null;
+      for (let drained = 0; wanted === null || drained < wanted; ) {
+        const batch: DrainedBatch = await (draining ?? this.#drain());
         draining = null;
+        // A bound, so that a flush ends also while events keep coming.
+        wanted ??= batch.count + batch.pending;
         if (batch.count === 0) {
-          // The source waits for an acknowledgement, which the next turn makes up for; or what was pending was dropped.
-          if (this.#unheard !== null) throw this.#unheard;
-          break;
+          if (batch.pending === 0) break;
+          this.#inStep = false;
+          throw new CraError("deadline_exceeded", "an acknowledgement was lost: what the buffer waits for is stored anew");
         }
         drained += batch.count;
         await this.#lock(batch);
@@ -372,7 +369,7 @@ export class TraceWriter {
     }
   }
 
-  async #drain(): Promise<BatchMessage> {
+  async #drain(): Promise<DrainedBatch> {
     try {
       const batch = await this.#options.source.drain(BATCH_EVENTS);
       if (batch.count > 0) this.#held.push(batch);
@@ -413,11 +410,10 @@ export class TraceWriter {
   async #acknowledge({ batch_id: batchId }: BatchMessage): Promise<void> {
     try {
       await this.#options.source.ack(batchId);
-    } catch (cause) {
+    } catch {
       // It is durable all the same, and what follows it must become so, even if the source is gone. If it is not, it
       // redelivers this batch, which is then found to be stored.
       this.#inStep = false;
-      this.#unheard = CraError.from(cause, "deadline_exceeded");
     }
   }
 
