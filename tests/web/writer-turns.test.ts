@@ -103,7 +103,7 @@ test("a close and a pause wait for the write that a turn left behind", async () 
     writer.wake();
     await ticks();
     // Its turn is over, and the next one fails: what is left behind is waited for all the same.
-    source.faults.drain.push(new CraError("worker_dead", "the resolver is gone"));
+    source.faults.pending.push(new CraError("worker_dead", "the resolver is gone"));
     let ended = false;
     const ending = writer[end]().then(() => (ended = true));
     await ticks();
@@ -156,6 +156,62 @@ test("a batch whose drain is answered after its turn has failed is stored in its
   assert.deepEqual([await store.quarantined(), source.acked], [[], [1, 2, 3]]);
 });
 
+test("what had to be delivered again is synced by a strict flush, too", async () => {
+  const { source, store, writer } = await setUp();
+  source.queue.push(batchOf(1, rawEvents(0, 2)));
+  await writer.flush("strict");
+  source.queue.push(batchOf(2, rawEvents(2, 2)));
+  source.loseDrainReply = true;
+  source.faults.drain.push(new CraError("deadline_exceeded", "Python was busy"));
+  await assert.rejects(writer.flush(), withCode("deadline_exceeded"));
+  await writer.flush("strict");
+  assert.deepEqual(
+    store.writes.map(({ durability, segments }) => [durability, segments.length]),
+    [
+      ["strict", 1],
+      ["relaxed", 1],
+      ["strict", 0],
+    ],
+  );
+});
+
+test("a strict flush is served by the turn before it, and waits for nothing that came after it", async () => {
+  const held = new HeldStore();
+  const { source, store, writer } = await setUp(held);
+  source.queue.push(batchOf(1, rawEvents(0, 2)));
+  writer.wake();
+  await ticks();
+  source.queue.push(batchOf(2, rawEvents(2, 2)));
+  writer.wake();
+  const flush = writer.flush("strict");
+  await ticks();
+  source.queue.push(batchOf(3, rawEvents(4, 2)));
+  held.letGo();
+  await ticks();
+  held.letGo();
+  await flush;
+  assert.deepEqual(store.writes.map(({ durability }) => durability), ["relaxed", "strict"]);
+  assert.deepEqual([source.acked, source.waiting], [[1, 2], 2]);
+});
+
+test("a sync of what was stored before waits for the write of another turn", async () => {
+  const held = new HeldStore();
+  const { source, store, writer } = await setUp(held);
+  source.queue.push(batchOf(1, rawEvents(0, 2)));
+  const stored = writer.flush();
+  await ticks();
+  held.letGo();
+  await stored;
+  const flush = writer.flush("strict");
+  source.queue.push(batchOf(2, rawEvents(2, 2)));
+  writer.wake();
+  await ticks();
+  assert.equal(held.waiting, 1);
+  held.letAllGo();
+  await flush;
+  assert.deepEqual(store.writes.map(({ durability, segments }) => [durability, segments.length]), [["relaxed", 1], ["strict", 1]]);
+});
+
 /** As the buffer behind its channel: while two batches are in flight, a drain is empty (PROTOCOL 3.5.3); replies take time. */
 class BufferSource extends FakeSource {
   /** How many ticks the next reply takes. */
@@ -164,9 +220,13 @@ class BufferSource extends FakeSource {
   beforeAck: (batchId: number) => void = () => undefined;
   #answered: Promise<unknown> = Promise.resolve();
 
+  override pending(): Promise<number> {
+    return this.#later(super.pending());
+  }
+
   override drain(maxEvents: number): Promise<DrainedBatch> {
     const isFull = this.inFlight.length === 2;
-    return this.#later(isFull ? Promise.resolve({ ...batchOf(0), pending: this.pending }) : super.drain(maxEvents));
+    return this.#later(isFull ? Promise.resolve({ ...batchOf(0), pending: this.waiting }) : super.drain(maxEvents));
   }
 
   override ack(batchId: number): Promise<boolean> {
@@ -273,7 +333,7 @@ async function live(seed: number): Promise<void> {
     () => held.commitFaults.push(fault()),
     () => held.headFaults.push(fault()),
     () => {
-      const asked = (["drain", "ack", "redeliver"] as const)[below(3)] ?? "drain";
+      const asked = (["drain", "ack", "redeliver", "pending"] as const)[below(4)] ?? "drain";
       source.faults[asked].push(fault());
     },
     () => {

@@ -19,12 +19,22 @@ export class FakeSource implements BatchSource {
   drains: number[] = [];
   mostInFlight = 0;
   /** Errors to throw, each once, by method. */
-  readonly faults: { drain: Error[]; ack: Error[]; redeliver: Error[] } = { drain: [], ack: [], redeliver: [] };
+  readonly faults: { drain: Error[]; ack: Error[]; redeliver: Error[]; pending: Error[] } = {
+    drain: [],
+    ack: [],
+    redeliver: [],
+    pending: [],
+  };
   /** A drain that fails has given its batch away all the same. */
   loseDrainReply = false;
 
-  get pending(): number {
+  get waiting(): number {
     return this.queue.reduce((sum, { count }) => sum + count, 0);
+  }
+
+  pending(): Promise<number> {
+    const fault = this.faults.pending.shift();
+    return fault === undefined ? Promise.resolve(this.waiting) : Promise.reject(fault);
   }
 
   drain(maxEvents: number): Promise<DrainedBatch> {
@@ -34,7 +44,7 @@ export class FakeSource implements BatchSource {
     if (batch !== undefined) this.inFlight.push(batch);
     this.mostInFlight = Math.max(this.mostInFlight, this.inFlight.length);
     if (fault !== undefined) return Promise.reject(fault);
-    return Promise.resolve({ ...(batch ?? batchOf(0)), pending: this.pending });
+    return Promise.resolve({ ...(batch ?? batchOf(0)), pending: this.waiting });
   }
 
   ack(batchId: number): Promise<boolean> {

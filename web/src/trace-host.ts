@@ -392,6 +392,7 @@ function batchSource(channel: Channel<SourceMethods, None, SourceNotes>): BatchS
     drain: (max_events) => channel.call("drain", { max_events }, SOURCE_DEADLINE_MS),
     ack: (batch_id) => channel.call("ack", { batch_id }, SOURCE_DEADLINE_MS),
     redeliver: () => channel.call("redeliver", null, SOURCE_DEADLINE_MS),
+    pending: () => channel.call("pending", null, SOURCE_DEADLINE_MS),
     refuse: async (reason, session_ids) => {
       await channel.call("refuse", { reason, session_ids }, SOURCE_DEADLINE_MS);
     },

@@ -20,6 +20,8 @@ export interface BatchSource {
   drain(maxEvents: number): Promise<DrainedBatch>;
   ack(batchId: number): Promise<boolean>;
   redeliver(): Promise<readonly BatchMessage[]>;
+  /** How many events are to be drained. Answers come in the order of the questions. */
+  pending(): Promise<number>;
   /** Tell the calls that wait until they are stored, of some sessions or (null) of all, that they are not. */
   refuse(reason: string, sessionIds: readonly string[] | null): Promise<void>;
 }
@@ -60,6 +62,18 @@ const NOTICES_KEPT = 100;
 /** A swap that fails this often is no race but a store that does not hold what it says. */
 const MAX_SWAP_TRIES = 100;
 
+/** A drained batch and, counted in events, where it ends in all that this writer has drained. */
+interface Drained {
+  readonly batch: DrainedBatch;
+  readonly end: number;
+}
+
+/** How far a flush reaches: by events that this writer drains, and by calls that asked for strict durability. */
+interface Reach {
+  readonly end: number;
+  readonly strictAsked: number;
+}
+
 /** Without this, what fails before it is awaited counts as unhandled. */
 function heardLater<T>(work: Promise<T>): Promise<T> {
   work.catch(() => undefined);
@@ -74,18 +88,22 @@ export class TraceWriter {
   /** Drained and not acknowledged, oldest first. */
   readonly #held: BatchMessage[] = [];
   readonly #notices: QuarantineNotice[] = [];
-  /** Of the newest write that a power cut may take, until a strict one follows. */
-  #relaxed: string | null = null;
+  /**
+   * What a power cut may take, until a strict write follows: where it begins by the count of what was drained (-1 where
+   * nobody knows), and the session of the newest such write.
+   */
+  #relaxed: { readonly from: number; readonly sessionId: string } | null = null;
   readonly #counts = { batches_stored: 0, events_stored: 0, events_skipped: 0, events_quarantined: 0, retries: 0 };
   #unreported: QuarantineNotice[] = [];
   #turn: Promise<void> = Promise.resolve();
-  /**
-   * The newest write, which resolves to whether it synced; null once it is stored. A failed one stays until a turn stores
-   * what is held, so that nothing is written behind it.
-   */
-  #storing: Promise<boolean> | null = null;
+  /** The newest write; null once it is stored. A failed one stays until a turn stores what is held: nothing is written behind it. */
+  #storing: Promise<void> | null = null;
   /** The newest acknowledgement: the next batch is stored while its answer is on its way. */
   #acking: Promise<void> = Promise.resolve();
+  /** Events that came by drains. What is delivered again is not counted: it may have been. */
+  #drained = 0;
+  /** The strict flushes that no write has served yet, also where they were told that one failed. */
+  readonly #strictFlushes = new Set<Reach>();
   /** False while the source may have batches in flight that are not held here. */
   #inStep = false;
   #failures = 0;
@@ -128,13 +146,28 @@ export class TraceWriter {
    */
   async settle(durability: Durability = "relaxed"): Promise<void> {
     if (this.#closed) throw new CraError("closed", "the trace writer is closed");
+    // Asked now, so that what comes later need not be waited for.
+    const asked = heardLater(this.#reach(durability));
     const { last } = await this.#inTurn(async () => {
-      await this.#pump(durability);
+      await this.#pump(asked);
       return { last: this.#storing };
     });
-    const isSynced = await last;
+    await last;
     await this.#acking;
-    if (durability === "strict" && isSynced !== true) await this.#inTurn(() => this.#harden());
+    const reach = await asked;
+    const isRelaxed = this.#relaxed !== null && this.#relaxed.from < reach.end;
+    if (durability === "strict" && isRelaxed) await this.#inTurn(() => this.#harden());
+    this.#strictFlushes.delete(reach);
+  }
+
+  /** All that is pending now. A write that gets there before the turn of its flush is strict already. */
+  async #reach(durability: Durability): Promise<Reach> {
+    const strictAsked = this.#strictAsked;
+    const pending = await this.#options.source.pending();
+    // The answers to all drains before came before this one.
+    const reach = { end: this.#drained + pending, strictAsked };
+    if (durability === "strict") this.#strictFlushes.add(reach);
+    return reach;
   }
 
   /** As `settle`; rejects too when events since the last flush could not join their chain. */
@@ -268,14 +301,15 @@ export class TraceWriter {
     });
   }
 
-  /** `strict`: the last write, whose sync takes those before along. */
-  async #pump(durability: Durability = "relaxed"): Promise<void> {
+  /** Up to where a flush asked for, or to what is pending at the first drain: so it ends also while events keep coming. */
+  async #pump(asked: Promise<Reach> | null = null): Promise<void> {
     // Whoever asks from now on may have made events that this turn does not drain.
-    const strictAsked = this.#strictAsked;
-    await this.#drainAndStore(durability);
-    void (this.#storing ?? Promise.resolve(true)).then(
+    const before = this.#strictAsked;
+    await this.#drainAndStore(asked);
+    const strictAsked = (await asked)?.strictAsked ?? before;
+    void (this.#storing ?? Promise.resolve()).then(
       () => {
-        this.#strictServed = strictAsked;
+        this.#strictServed = Math.max(this.#strictServed, strictAsked);
       },
       () => undefined,
     );
@@ -290,29 +324,24 @@ export class TraceWriter {
     await this.#storeHeld();
   }
 
-  async #drainAndStore(durability: Durability): Promise<void> {
+  async #drainAndStore(asked: Promise<Reach> | null): Promise<void> {
     await this.#catchUp();
-    let draining: Promise<DrainedBatch> | null = null;
+    let last = (await asked)?.end ?? null;
+    let draining: Promise<Drained> | null = null;
     try {
-      let wanted: number | null = null;
-      for (let drained = 0; wanted === null || drained < wanted; ) {
-        const batch: DrainedBatch = await (draining ?? this.#drain());
+      for (let reached = this.#drained; last === null || reached < last; ) {
+        const { batch, end }: Drained = await (draining ?? this.#drain());
         draining = null;
-        // A bound, so that a flush ends also while events keep coming.
-        wanted ??= batch.count + batch.pending;
-        if (batch.count === 0) {
-          if (batch.pending === 0) break;
-          this.#inStep = false;
-          throw new CraError("deadline_exceeded", "an acknowledgement was lost: what the buffer waits for is stored anew");
-        }
-        drained += batch.count;
+        last ??= end + batch.pending;
+        reached = end;
+        if (batch.count === 0) break;
         await this.#lock(batch);
         // The source makes the next one while this one is hashed, if that is not the third.
-        if (this.#storing === null && drained < wanted) draining = heardLater(this.#drain());
+        if (this.#storing === null && end < last) draining = heardLater(this.#drain());
         const early = this.#planner.planAppends(batch, this.#heads);
         await this.#storing;
         const plan = early ?? (await this.#planner.plan(batch));
-        this.#handOver(batch, plan, drained < wanted ? "relaxed" : durability);
+        this.#handOver(batch, plan, end);
       }
     } finally {
       // What comes of it is held for the next turn.
@@ -321,11 +350,10 @@ export class TraceWriter {
   }
 
   /** Store in the background; there must be no other write. */
-  #handOver(batch: BatchMessage, plan: Plan, durability: Durability): void {
-    const storing = this.#store(batch, plan, durability).then(
-      (isSynced) => {
+  #handOver(batch: BatchMessage, plan: Plan, end: number): void {
+    const storing = this.#store(batch, plan, end).then(
+      () => {
         if (this.#storing === storing) this.#storing = null;
-        return isSynced;
       },
       (cause: unknown) => {
         throw this.#failed(cause);
@@ -360,7 +388,8 @@ export class TraceWriter {
   async #harden(): Promise<void> {
     const { store } = this.#options;
     await this.#storing;
-    for (let sessionId = this.#relaxed; sessionId !== null; sessionId = this.#relaxed) {
+    while (this.#relaxed !== null) {
+      const { sessionId } = this.#relaxed;
       const head = await store.head(sessionId);
       const expected = [{ session_id: sessionId, head }];
       const heads = head === null ? [] : [head];
@@ -369,41 +398,52 @@ export class TraceWriter {
     }
   }
 
-  async #drain(): Promise<DrainedBatch> {
+  async #drain(): Promise<Drained> {
     try {
       const batch = await this.#options.source.drain(BATCH_EVENTS);
       if (batch.count > 0) this.#held.push(batch);
-      return batch;
+      if (batch.count === 0 && batch.pending > 0) {
+        throw new CraError("deadline_exceeded", "an acknowledgement was lost: what the buffer waits for is stored anew");
+      }
+      this.#drained += batch.count;
+      return { batch, end: this.#drained };
     } catch (cause) {
-      // The batch may have been drained and its reply lost: ask for it again.
+      // The batch may have been drained and its reply lost, or the buffer waits: have it give its batches again.
       this.#inStep = false;
       throw cause;
     }
   }
 
-  /** Store, then acknowledge; returns whether that synced. A head that moved under the plan gives a new plan. */
-  async #store(batch: BatchMessage, plan: Plan, durability: Durability = "relaxed"): Promise<boolean> {
+  /** Store, then acknowledge. A head that moved under the plan gives a new plan. `end` is null where nobody knows it. */
+  async #store(batch: BatchMessage, plan: Plan, end: number | null = null): Promise<void> {
     let current = plan;
-    let write = this.#asAsked(current.write, durability);
+    let write = this.#asAsked(current.write, end);
     this.#remember(current);
     for (let tries = 1; !(await this.#commit(write)); tries += 1) {
       if (tries === MAX_SWAP_TRIES) throw new CraError("store_failed", "the store's heads do not hold still");
       current = await this.#planner.plan(batch);
-      write = this.#asAsked(current.write, durability);
+      write = this.#asAsked(current.write, end);
       this.#remember(current);
     }
     this.#count(current);
     this.#options.onStored?.(write);
-    // One that writes nothing syncs nothing.
-    const isSynced = write.durability === "strict" && write.heads.length > 0;
-    this.#relaxed = isSynced ? null : (write.heads.at(-1)?.session_id ?? this.#relaxed);
+    this.#noteDurability(write, batch, end);
     const ended = write.heads.filter((head) => head.ended).map(({ session_id }) => session_id);
     if (ended.length > 0) await this.#options.store.locks.release(ended, true);
     for (const sessionId of ended) this.#options.onEnded(sessionId);
     this.#held.splice(0, this.#held.length, ...this.#held.filter((held) => held !== batch));
     await this.#refuseQuarantined(current);
     this.#acking = this.#acknowledge(batch);
-    return isSynced;
+  }
+
+  /** One that writes nothing syncs nothing. */
+  #noteDurability({ heads, durability }: BatchWrite, { count }: BatchMessage, end: number | null): void {
+    const sessionId = heads.at(-1)?.session_id;
+    if (sessionId === undefined) return;
+    const from = end === null ? -1 : end - count;
+    this.#relaxed = durability === "strict" ? null : { from: Math.min(from, this.#relaxed?.from ?? from), sessionId };
+    if (end === null || durability === "relaxed") return;
+    for (const reach of this.#strictFlushes) if (reach.end <= end) this.#strictFlushes.delete(reach);
   }
 
   /** Never rejects. Its message leaves at once, before that of the next drain. */
@@ -417,9 +457,10 @@ export class TraceWriter {
     }
   }
 
-  #asAsked(write: BatchWrite, durability: Durability): BatchWrite {
-    const isStrict = durability === "strict" || this.#strictAsked > this.#strictServed;
-    return isStrict ? { ...write, durability: "strict" } : write;
+  /** The write that reaches the end of a strict flush syncs, and takes those before along. */
+  #asAsked(write: BatchWrite, end: number | null): BatchWrite {
+    const isAsked = end !== null && [...this.#strictFlushes].some((reach) => reach.end <= end);
+    return isAsked || this.#strictAsked > this.#strictServed ? { ...write, durability: "strict" } : write;
   }
 
   /** Before the acknowledgement, which would let a call run whose approval is in no chain. */
