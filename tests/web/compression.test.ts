@@ -367,7 +367,7 @@ void describe("what statistics say of compression", () => {
   // PROTOCOL 3.18.9
   test("without a CompressionStream segments are joined as before and stay plain, and it says so", async () => {
     const name = randomUUID();
-    const options = { owner: "", onBlocked: () => undefined, compress: true };
+    const options = { owner: "", tell: () => undefined, compress: true };
     const store = await without("CompressionStream", () => openStore("indexeddb", name, options));
     assert.ok(store instanceof IndexedDbStore);
     await trickle(store, await endedLines());
@@ -382,7 +382,7 @@ void describe("what statistics say of compression", () => {
   });
 
   test("is on where a store was asked to compress", async () => {
-    const store = await openStore("indexeddb", randomUUID(), { owner: "", onBlocked: () => undefined, compress: true });
+    const store = await openStore("indexeddb", randomUUID(), { owner: "", tell: () => undefined, compress: true });
     assert.equal(store.compaction?.compresses, true);
     assert.deepEqual(await store.commit(appending(await endedLines(), 0, FEW)), true);
     assert.deepEqual(await store.compaction.fragmented(), [SESSION_A]);

@@ -497,11 +497,35 @@ void describe("the IndexedDB store beside others", () => {
   test("tells while an older version's connection, which does not give way, keeps it from opening", async () => {
     const name = randomUUID();
     const older = await openFirstVersion(name);
-    const told = new Promise<void>((resolve) => {
+    const told = new Promise<CraError>((resolve) => {
       void IndexedDbStore.open(name, resolve).then((store) => store.close());
     });
-    await told;
+    assert.equal((await told).code, "store_blocked");
     older.close();
+  });
+
+  // PROTOCOL 3.16.8
+  test("tells when the browser says that it gave up what was stored, and only then", async () => {
+    const told: string[] = [];
+    const tell = ({ code, message }: CraError): void => void told.push(`${code}: ${message}`);
+    await (await IndexedDbStore.open(randomUUID(), tell)).close();
+    assert.equal(told.length, 0);
+    const event = IDBVersionChangeEvent.prototype;
+    Object.defineProperties(event, {
+      dataLoss: { configurable: true, value: "total" },
+      dataLossMessage: { configurable: true, value: "checksum mismatch" },
+    });
+    try {
+      const name = randomUUID();
+      await (await IndexedDbStore.open(name, tell)).close();
+      // It is there now, and nothing is lost a second time.
+      await (await IndexedDbStore.open(name, tell)).close();
+    } finally {
+      Reflect.deleteProperty(event, "dataLoss");
+      Reflect.deleteProperty(event, "dataLossMessage");
+    }
+    assert.equal(told.length, 1);
+    assert.match(told[0] ?? "", /^store_lost: .* checksum mismatch$/);
   });
 
   test("takes up where an earlier page stopped", async () => {
@@ -562,7 +586,7 @@ void describe("the IndexedDB store beside others", () => {
   });
 });
 
-const noOptions = { owner: "", onBlocked: () => undefined };
+const noOptions = { owner: "", tell: () => undefined };
 
 test("a storage that this platform does not have is refused by name", async () => {
   await assert.rejects(openStore("opfs" as "memory", "x", noOptions), withCode("unknown_storage"));

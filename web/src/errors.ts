@@ -6,7 +6,7 @@ import type { ErrorBody } from "./protocol.js";
  *
  * Codes that only this side raises: `deadline_exceeded`, `worker_dead`, `worker_failed`, `closed`, `boot_failed`,
  * `unknown_method`, `unknown_storage`, `session_forked`, `traces_quarantined`, `store_failed`, `store_full`,
- * `store_blocked`, `session_removed`, `invalid_retention`, `store_closed`, `store_corrupt`, `executor_failed`, `invalid_id`,
+ * `store_blocked`, `store_lost`, `session_removed`, `invalid_retention`, `store_closed`, `store_corrupt`, `executor_failed`, `invalid_id`,
  * `ed25519_unavailable`, `key_unsafe`, `invalid_checkpoint_every`, `invalid_witness`, `witness_refused`,
  * `import_conflict`, `import_interrupted`, `compression_unavailable`.
  */

@@ -12,19 +12,19 @@ import type { TraceStore } from "./store.js";
 export interface StoreOptions {
   /** Names whose locks this store may take over: the client's own, of a worker that died. */
   readonly owner: string;
-  /** Called when another tab keeps the store from opening. */
-  readonly onBlocked: () => void;
+  /** Hears what a person should know of the store and no call rejects with. */
+  readonly tell: (problem: CraError) => void;
   /** Compress what is stored in segments, where this platform can; other stores have none. */
   readonly compress?: boolean;
 }
 
 /** Open the store of `kind`. Rejects with `unknown_storage` where this platform has no such store. */
 export async function openStore(kind: StorageKind, databaseName: string, options: StoreOptions): Promise<TraceStore> {
-  const { owner, onBlocked, compress = false } = options;
+  const { owner, tell, compress = false } = options;
   if (kind === "memory") return new MemoryStore();
   if (kind === "file" && isNode) return await FileStore.open(databaseName, owner);
   if (kind === "indexeddb" && typeof indexedDB === "object") {
-    return await IndexedDbStore.open(databaseName, onBlocked, lockManager(), compress ? platformCompress() : null);
+    return await IndexedDbStore.open(databaseName, tell, lockManager(), compress ? platformCompress() : null);
   }
   throw new CraError("unknown_storage", `no storage \`${kind}\` here, use indexeddb, file (Node) or memory`);
 }

@@ -68,15 +68,20 @@ export class IndexedDbStore implements TraceStore {
   readonly compaction: SegmentCompaction;
   readonly #databaseName: string;
   readonly #staging: IndexedDbStaging;
-  readonly #onBlocked: () => void;
+  readonly #tell: (problem: CraError) => void;
   /** One promise for all callers, so that two calls at once open one connection. */
   #database: Promise<IDBPDatabase<TraceSchema>> | null = null;
   readonly #keys = new WeakMap<IDBPDatabase<TraceSchema>, CryptoKeyPair>();
   #closed = false;
 
-  private constructor(databaseName: string, onBlocked: () => void, manager: LockManager | undefined, compress: Compress | null) {
+  private constructor(
+    databaseName: string,
+    tell: (problem: CraError) => void,
+    manager: LockManager | undefined,
+    compress: Compress | null,
+  ) {
     this.#databaseName = databaseName;
-    this.#onBlocked = onBlocked;
+    this.#tell = tell;
     const newLocks = (): SessionLocks => (manager === undefined ? new NoLocks() : new WebSessionLocks(manager, databaseName));
     this.locks = newLocks();
     const run: Run = (work) => this.#run(work);
@@ -86,17 +91,17 @@ export class IndexedDbStore implements TraceStore {
   }
 
   /**
-   * Open or create the database. `onBlocked` is called while another tab's connection, of an older version that does
-   * not give way, keeps it from opening. `compress` is for compaction: what is compressed is read without it. Rejects with
-   * `store_failed`.
+   * Open or create the database. `tell` hears `store_blocked` while another tab's connection, of an older version that
+   * does not give way, keeps it from opening, and `store_lost` when the browser gave up what was stored (PROTOCOL 3.16.8).
+   * `compress` is for compaction: what is compressed is read without it. Rejects with `store_failed`.
    */
   static async open(
     databaseName: string,
-    onBlocked: () => void = ignoredHere,
+    tell: (problem: CraError) => void = ignoredHere,
     manager = lockManager(),
     compress: Compress | null = null,
   ): Promise<IndexedDbStore> {
-    const store = new IndexedDbStore(databaseName, onBlocked, manager, compress);
+    const store = new IndexedDbStore(databaseName, tell, manager, compress);
     await store.#run(() => Promise.resolve());
     return store;
   }
@@ -324,8 +329,14 @@ export class IndexedDbStore implements TraceStore {
   }
 
   #open(): Promise<IDBPDatabase<TraceSchema>> {
-    return openDB<TraceSchema>(this.#databaseName, VERSION, {
-      upgrade(database, oldVersion) {
+    const name = this.#databaseName;
+    return openDB<TraceSchema>(name, VERSION, {
+      upgrade: (database, oldVersion, _newVersion, _transaction, event) => {
+        const why = lossOf(event);
+        if (why !== null) {
+          const message = `the browser found the database \`${name}\` damaged and began a new one, all that was stored is gone: ${why}`;
+          this.#tell(new CraError("store_lost", message));
+        }
         if (oldVersion < 2) database.createObjectStore("sealed", { keyPath: "session_id" });
         if (oldVersion < 3) {
           database.createObjectStore("checkpoints", { keyPath: ["session_id", "size"] });
@@ -337,7 +348,9 @@ export class IndexedDbStore implements TraceStore {
         database.createObjectStore("heads", { keyPath: "session_id" });
         database.createObjectStore("quarantine", { keyPath: ["session_id", "first_sequence", "event_id"] });
       },
-      blocked: this.#onBlocked,
+      blocked: () => {
+        this.#tell(new CraError("store_blocked", `another tab holds an older version of the database \`${name}\`: close it`));
+      },
       // Another tab deletes the database or brings a newer version: holding on would block it for ever.
       blocking: () => {
         this.#disconnect();
@@ -355,6 +368,12 @@ export class IndexedDbStore implements TraceStore {
       opened.close();
     }, ignoredHere);
   }
+}
+
+/** What Chromium says of data that it gave up, which other browsers do not tell: null where it lost none. */
+function lossOf(event: IDBVersionChangeEvent): string | null {
+  const { dataLoss, dataLossMessage } = event as { readonly dataLoss?: unknown; readonly dataLossMessage?: unknown };
+  return dataLoss === undefined || dataLoss === "none" ? null : String(dataLossMessage);
 }
 
 /** Pages that are not served securely have none. */

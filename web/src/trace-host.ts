@@ -137,11 +137,10 @@ export class TraceHost {
 
   async #open(params: TraceMethods["open"]["params"]): Promise<null> {
     const { storage, database_name: name, owner, retention, checkpoint_every, witness, compress } = params;
-    const onBlocked = (): void => {
-      const message = `another tab holds an older version of the database \`${name}\`: close it`;
-      this.#tell(new CraError("store_blocked", message));
+    const tell = (problem: CraError): void => {
+      this.#tell(problem);
     };
-    const store = await openStore(storage, name, { owner, onBlocked, compress });
+    const store = await openStore(storage, name, { owner, tell, compress });
     const keeper = new Keeper(store, retention);
     const hashers = new Hashers();
     // Where WebAssembly is refused, it is told now and not with the first batch.
@@ -154,9 +153,7 @@ export class TraceHost {
       onSigned: (checkpoint) => {
         sender?.offer(checkpoint);
       },
-      onProblem: (problem) => {
-        this.#tell(problem);
-      },
+      onProblem: tell,
     });
     const writer = new TraceWriter({
       source: batchSource(this.#source),
@@ -181,9 +178,7 @@ export class TraceHost {
     const context = { store, hashers, randomBytes, nowMs: () => Date.now() };
     const recovery = new Recovery(
       context,
-      (problem) => {
-        this.#tell(problem);
-      },
+      tell,
       (head) => {
         signer.sign(head);
       },
