@@ -1,0 +1,85 @@
+"""A browser that finds its database damaged begins an empty one: the page is told that the log is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from .conftest import BOOT_MS
+
+PAGE = """
+import { createCra } from "./lib/cra-wasm.js";
+
+window.problems = [];
+const cra = await createCra({
+  baseUrl: "./",
+  databaseName: "lost",
+  onTraceProblem: ({ code, message }) => { window.problems.push({ code, message }); },
+});
+window.record = async () => {
+  const sessionId = await cra.createSession({ agentId: "agent", goal: "leave a record" });
+  await cra.endSession(sessionId);
+  await cra.flush({ durability: "strict" });
+  return sessionId;
+};
+window.stored = async () => (await cra.sessions()).map(({ session_id }) => session_id);
+window.ready = true;
+"""
+
+
+@pytest.fixture
+def open_page(
+    browser: Browser, chromium_path: str, chromium_flags: list[str], address: str, tmp_path: Path
+) -> Iterator[Callable[[], Page]]:
+    """Start a browser on one profile, each time anew, with a page that writes into the log."""
+    running: list[BrowserContext] = []
+
+    def close() -> None:
+        while running:
+            running.pop().close()
+
+    def open_one() -> Page:
+        close()
+        context = browser.browser_type.launch_persistent_context(
+            tmp_path / "profile", executable_path=chromium_path, args=chromium_flags
+        )
+        running.append(context)
+        html = '<!doctype html><title>x</title><link rel="icon" href="icon.svg">'
+        html += '<script type="module" src="app.js"></script>'
+        page = context.new_page()
+        page.route("**/own.html", lambda route: route.fulfill(body=html, content_type="text/html"))
+        page.route("**/app.js", lambda route: route.fulfill(body=PAGE, content_type="text/javascript"))
+        page.goto(f"{address}own.html")
+        page.wait_for_function("window.ready", timeout=BOOT_MS)
+        return page
+
+    yield open_one
+    close()
+
+
+# PROTOCOL 3.16.8
+def test_a_log_that_the_browser_gave_up_is_told_and_a_whole_one_is_not(
+    open_page: Callable[[], Page], tmp_path: Path
+) -> None:
+    page = open_page()
+    session = page.evaluate("record()")
+    page = open_page()
+    assert (page.evaluate("stored()"), page.evaluate("problems")) == ([session], [])
+    page.context.close()
+
+    logs = [path for path in tmp_path.rglob("*.indexeddb.leveldb/*.log") if path.stat().st_size > 1_000]
+    assert logs
+    for log in logs:
+        text = bytearray(log.read_bytes())
+        text[len(text) // 2] ^= 1
+        log.write_bytes(text)
+
+    page = open_page()
+    (problem,) = page.evaluate("problems")
+    assert problem["code"] == "store_lost"
+    assert "`lost`" in problem["message"]
+    assert page.evaluate("stored()") == []
+    assert page.evaluate("record()") in page.evaluate("stored()")
