@@ -60,6 +60,17 @@ def open_page(
     close()
 
 
+HALF_A_RECORD = bytes(4) + (1_000).to_bytes(2, "little") + b"\x01"
+"""What a kill may leave at the end of LevelDB's log: a record's header, and nothing of the record."""
+
+
+def logs(folder: Path) -> list[Path]:
+    """The logs of the profile's databases that hold something."""
+    found = [path for path in folder.rglob("*.indexeddb.leveldb/*.log") if path.stat().st_size > 1_000]
+    assert found
+    return found
+
+
 # PROTOCOL 3.16.8
 def test_a_log_that_the_browser_gave_up_is_told_and_a_whole_one_is_not(
     open_page: Callable[[], Page], tmp_path: Path
@@ -69,15 +80,31 @@ def test_a_log_that_the_browser_gave_up_is_told_and_a_whole_one_is_not(
     page = open_page()
     assert (page.evaluate("stored()"), page.evaluate("problems")) == ([session], [])
     page.context.close()
-
-    logs = [path for path in tmp_path.rglob("*.indexeddb.leveldb/*.log") if path.stat().st_size > 1_000]
-    assert logs
-    for log in logs:
+    for log in logs(tmp_path):
         text = bytearray(log.read_bytes())
         text[len(text) // 2] ^= 1
         log.write_bytes(text)
+    expect_lost(open_page())
 
+
+def test_half_a_record_that_a_kill_left_costs_the_log_at_the_start_after_the_next(
+    open_page: Callable[[], Page], tmp_path: Path
+) -> None:
+    """As in google/leveldb issue 1287: the log is written on behind the half record."""
     page = open_page()
+    first = page.evaluate("record()")
+    page.context.close()
+    for log in logs(tmp_path):
+        log.write_bytes(log.read_bytes() + HALF_A_RECORD)
+    page = open_page()
+    assert (page.evaluate("stored()"), page.evaluate("problems")) == ([first], [])
+    second = page.evaluate("record()")
+    assert sorted(page.evaluate("stored()")) == sorted([first, second])
+    page.context.close()
+    expect_lost(open_page())
+
+
+def expect_lost(page: Page) -> None:
     (problem,) = page.evaluate("problems")
     assert problem["code"] == "store_lost"
     assert "`lost`" in problem["message"]

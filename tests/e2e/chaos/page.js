@@ -38,9 +38,9 @@ const cra = await createCra({
   // All timers on: a record of its own each second, and an end for the sessions that are just left.
   heartbeat: { intervalSeconds: 1 },
   sessionTtl: { idleTimeoutSeconds: 6, maxLifetimeSeconds: 7200, idleWarningSeconds: 3 },
-  onTraceProblem: ({ code, notice }) => {
+  onTraceProblem: ({ code, message, notice }) => {
     globalThis.problems.push(code);
-    report("problem", { code, session: notice?.session_id ?? null });
+    report("problem", { code, message, session: notice?.session_id ?? null });
   },
 });
 globalThis.cra = cra;

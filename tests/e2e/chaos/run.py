@@ -103,6 +103,7 @@ class Run:
     def restart_browser(self) -> None:
         """Kill it with all its tabs, and start it on the same profile."""
         self.browser.kill()
+        self.ledger.kills += 1
         for tab in list(self.tabs):
             self.lose(tab)
         self._context = self._start_browser()
