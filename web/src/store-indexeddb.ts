@@ -22,6 +22,7 @@ import type { Footprint } from "./retention.js";
 import { sameHead, sealedOf } from "./store.js";
 import { IndexedDbCompaction, marksAfter } from "./store-indexeddb-compaction.js";
 import { keysFrom, segmentAround, segmentsAt } from "./store-indexeddb-segments.js";
+import { renewLog } from "./store-indexeddb-log.js";
 import { IndexedDbStaging } from "./store-indexeddb-staging.js";
 import type { BatchWrite, QuarantineRecord, Segment, StagedSession, StoredCheckpoint, TraceStore } from "./store.js";
 
@@ -103,6 +104,7 @@ export class IndexedDbStore implements TraceStore {
   ): Promise<IndexedDbStore> {
     const store = new IndexedDbStore(databaseName, tell, manager, compress);
     await store.#run(() => Promise.resolve());
+    void renewLog();
     return store;
   }
 
