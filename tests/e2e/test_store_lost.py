@@ -88,7 +88,7 @@ def test_a_log_that_the_browser_gave_up_is_told_and_a_whole_one_is_not(
 
 
 def test_half_a_record_that_a_kill_left_costs_nothing(open_page: Callable[[], Page], tmp_path: Path) -> None:
-    """As in google/leveldb issue 1287: the log is written on behind the half record, and read at the next start."""
+    """As in google/leveldb issue 1287: what is written behind the half record is read at the next start."""
     page = open_page()
     first = page.evaluate("record()")
     page.context.close()
