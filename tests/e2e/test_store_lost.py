@@ -64,9 +64,9 @@ HALF_A_RECORD = bytes(4) + (1_000).to_bytes(2, "little") + b"\x01"
 """What a kill may leave at the end of LevelDB's log: a record's header, and nothing of the record."""
 
 
-def logs(folder: Path) -> list[Path]:
-    """The logs of the profile's databases that hold something."""
-    found = [path for path in folder.rglob("*.indexeddb.leveldb/*.log") if path.stat().st_size > 1_000]
+def leveldb_files(folder: Path, name: str) -> list[Path]:
+    """The files of that name which the profile's databases are kept in."""
+    found = list(folder.rglob(f"*.indexeddb.leveldb/{name}"))
     assert found
     return found
 
@@ -80,10 +80,10 @@ def test_a_log_that_the_browser_gave_up_is_told_and_a_whole_one_is_not(
     page = open_page()
     assert (page.evaluate("stored()"), page.evaluate("problems")) == ([session], [])
     page.context.close()
-    for log in logs(tmp_path):
-        text = bytearray(log.read_bytes())
+    for manifest in leveldb_files(tmp_path, "MANIFEST-*"):
+        text = bytearray(manifest.read_bytes())
         text[len(text) // 2] ^= 1
-        log.write_bytes(text)
+        manifest.write_bytes(text)
     expect_lost(open_page())
 
 
@@ -92,7 +92,7 @@ def test_half_a_record_that_a_kill_left_costs_nothing(open_page: Callable[[], Pa
     page = open_page()
     first = page.evaluate("record()")
     page.context.close()
-    torn = logs(tmp_path)
+    torn = leveldb_files(tmp_path, "*.log")
     for log in torn:
         log.write_bytes(log.read_bytes() + HALF_A_RECORD)
     page = open_page()

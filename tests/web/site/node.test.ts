@@ -15,7 +15,7 @@ const SITE = process.env["CRA_TEST_SITE"] ?? "";
 const ROOT = resolve(SITE, "../..");
 const ATLAS = await readFile(join(SITE, "examples/customer-support.atlas.json"), "utf8");
 
-const { connectTraces, CraError, createCra, verifyTrace } = (await import(
+const { connectTraces, CraError, createCra, verifyTrace, verifyWithCheckpoints } = (await import(
   pathToFileURL(join(SITE, "lib/cra-wasm.js")).href
 )) as typeof CraWasm;
 
@@ -302,9 +302,11 @@ void describe("the demo", () => {
     const work = await mkdtemp(join(folder, "demo-"));
     const { code, output } = await run([demo, "out.trace.jsonl"], work);
     assert.equal(code, 0, output);
-    assert.deepEqual(await readdir(work), ["out.trace.jsonl"]);
-    const result = await verifyTrace([await readFile(join(work, "out.trace.jsonl"))]);
-    assert.deepEqual([result.valid, result.warnings], [true, []]);
+    assert.deepEqual((await readdir(work)).sort(), ["out.checkpoints.jsonl", "out.trace.jsonl"]);
+    const lines = (await readFile(join(work, "out.checkpoints.jsonl"), "utf8")).trimEnd().split("\n");
+    const result = await verifyWithCheckpoints([await readFile(join(work, "out.trace.jsonl"))], { lines });
+    assert.deepEqual([result.valid, result.warnings, result.strength], [true, [], "signed"]);
+    assert.equal(result.covered, result.events);
     assert.ok(output.includes(`${result.events} events`) && output.includes(result.head ?? "no head"), output);
     for (const word of ["partial", "deny-erasure", "refund.quote", "denied"]) assert.ok(output.includes(word), word);
   });
