@@ -182,7 +182,7 @@ export class TracePanel {
     await guarded(this.#error, "Could not export the checkpoints", async () => {
       const lines = await this.#cra.checkpoints(sessionId);
       if (lines.length === 0) {
-        announce("No checkpoint yet: the session is signed at its end, and every 10,000 events");
+        announce("No checkpoint yet: the session is signed at its end at the latest");
         return;
       }
       const name = `${sessionId}.checkpoints.jsonl`;
