@@ -16,7 +16,7 @@ usage() {
   site    dist/site: Pyodide, the wheels, the bundle and the page
   demo    one governed decision in Node, verified, then the page (--once: do not serve)
   serve   dist/site on a local port (--port 8420)
-  chaos   break workers, pages and the browser, and look for losses (--seconds 120, --seed 1); report: .build/chaos.json
+  chaos   break workers, pages and the browser, and look for losses: --seconds 120, --seed 1, --faults A,B; report: .build/chaos.json
   bench   measure against the budgets: CPython, Node, Chromium, into docs/benchmarks; ARGS as of cra-wasm bench
   clean   remove everything that this script made
 TEXT
@@ -93,18 +93,19 @@ demo() {
 }
 
 chaos() {
-  local seconds=120 seed=1
+  local seconds=120 seed=1 faults="" known="say --seconds NUMBER, --seed NUMBER, --faults A,B or nothing"
   while [ $# -gt 0 ]; do
     case "$1:${2:-}" in
-      *:*[!0-9]* | *:) stop "chaos does not know '$*'" "say --seconds NUMBER or --seed NUMBER, or nothing" ;;
+      --faults:?*) faults=$2 ;;
+      *:*[!0-9]* | *:) stop "chaos does not know '$*'" "$known" ;;
       --seconds:*) seconds=$2 ;;
       --seed:*) seed=$2 ;;
-      *) stop "chaos does not know '$1'" "say --seconds NUMBER or --seed NUMBER, or nothing" ;;
+      *) stop "chaos does not know '$1'" "$known" ;;
     esac
     shift 2
   done
   site
-  CHAOS_SECONDS=$seconds CHAOS_SEED=$seed exec $VENV/pytest --installed -q -s tests/e2e/chaos --timeout=0
+  CHAOS_SECONDS=$seconds CHAOS_SEED=$seed CHAOS_FAULTS=$faults exec $VENV/pytest --installed -q -s tests/e2e/chaos --timeout=0
 }
 
 # Arguments are those of `cra-wasm bench`; every runtime is measured, also when one misses a budget.

@@ -1,4 +1,4 @@
-"""A browser that finds its database damaged begins an empty one: the page is told that the log is gone."""
+"""Chromium may find its database damaged and begin an empty one: what is done against it, and told of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
+from .chaos.browser import OwnBrowser
 from .conftest import BOOT_MS
 
 PAGE = """
@@ -30,6 +31,17 @@ window.ready = true;
 """
 
 
+def load(page: Page, address: str) -> Page:
+    """Have a page write into the log."""
+    html = '<!doctype html><title>x</title><link rel="icon" href="icon.svg">'
+    html += '<script type="module" src="app.js"></script>'
+    page.route("**/own.html", lambda route: route.fulfill(body=html, content_type="text/html"))
+    page.route("**/app.js", lambda route: route.fulfill(body=PAGE, content_type="text/javascript"))
+    page.goto(f"{address}own.html")
+    page.wait_for_function("window.ready", timeout=BOOT_MS)
+    return page
+
+
 @pytest.fixture
 def open_page(
     browser: Browser, chromium_path: str, chromium_flags: list[str], address: str, tmp_path: Path
@@ -47,14 +59,7 @@ def open_page(
             tmp_path / "profile", executable_path=chromium_path, args=chromium_flags
         )
         running.append(context)
-        html = '<!doctype html><title>x</title><link rel="icon" href="icon.svg">'
-        html += '<script type="module" src="app.js"></script>'
-        page = context.new_page()
-        page.route("**/own.html", lambda route: route.fulfill(body=html, content_type="text/html"))
-        page.route("**/app.js", lambda route: route.fulfill(body=PAGE, content_type="text/javascript"))
-        page.goto(f"{address}own.html")
-        page.wait_for_function("window.ready", timeout=BOOT_MS)
-        return page
+        return load(context.new_page(), address)
 
     yield open_one
     close()
@@ -103,6 +108,73 @@ def test_half_a_record_that_a_kill_left_costs_nothing(open_page: Callable[[], Pa
     page.context.close()
     page = open_page()
     assert (sorted(page.evaluate("stored()")), page.evaluate("problems")) == (sorted([first, second]), [])
+
+
+CHANGES = """
+(() => {
+  const begin = IDBDatabase.prototype.transaction;
+  globalThis.changes = new Map();
+  IDBDatabase.prototype.transaction = function (stores, mode, options) {
+    const transaction = begin.call(this, stores, mode, options);
+    const names = [...transaction.objectStoreNames];
+    if (mode === "readwrite") globalThis.changes.set(names.join(), names);
+    return transaction;
+  };
+})()
+"""
+"""Has a worker remember the stores of each transaction that changes."""
+
+SEEN = """
+async () => {
+  const seen = () => [...changes.keys()].join().includes("checkpoints");
+  while (!seen()) await new Promise((resolve) => { setTimeout(resolve, 20); });
+  return [...changes.values()];
+}
+"""
+"""These, once one was for a checkpoint."""
+
+HALF_WRITTEN = """
+changes => new Promise((resolve, reject) => {
+  const request = indexedDB.open("lost");
+  request.onerror = () => { reject(request.error); };
+  request.onsuccess = () => {
+    let turns = 0;
+    for (const names of changes) {
+      const transaction = request.result.transaction(names, "readwrite");
+      const store = transaction.objectStore(names.find((name) => name !== "heads") ?? "heads");
+      const record = { session_id: "half", first_sequence: 0, event_id: "half", size: 0 };
+      if (store.keyPath === null) store.put(0, "half");
+      else store.put(record);
+      const goOn = () => {
+        store.count().onsuccess = goOn;
+        turns += 1;
+        if (turns === 500) resolve();
+      };
+      goOn();
+    }
+  };
+})
+"""
+"""Begins such transactions, all at once, and never lets them end; resolves when what can run runs."""
+
+
+# PROTOCOL 3.16.9
+def test_a_kill_amid_changes_costs_nothing_that_was_stored(
+    browser: Browser, chromium_path: str, chromium_flags: list[str], address: str, tmp_path: Path
+) -> None:
+    """Chromium gives the database up if it is killed while two changes of it are half written."""
+    own = OwnBrowser(browser.browser_type, chromium_path, chromium_flags, tmp_path / "profile")
+    try:
+        page = load(own.start().new_page(), address)
+        worker = next(worker for worker in page.workers if "trace.worker" in worker.url)
+        worker.evaluate(CHANGES)
+        session = page.evaluate("record()")
+        page.evaluate(HALF_WRITTEN, worker.evaluate(SEEN))
+        own.kill()
+        page = load(own.start().new_page(), address)
+        assert (page.evaluate("stored()"), page.evaluate("problems")) == ([session], [])
+    finally:
+        own.kill()
 
 
 def expect_lost(page: Page) -> None:

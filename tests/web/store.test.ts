@@ -100,6 +100,24 @@ async function openCompressed(): Promise<TraceStore> {
   return store;
 }
 
+/** The stores of each transaction that `work` began and that may change them. */
+async function recordChanges(work: () => Promise<void>): Promise<string[][]> {
+  const database = IDBDatabase.prototype;
+  const begin = Reflect.get(database, "transaction");
+  const changes: string[][] = [];
+  database.transaction = function (stores, mode, options): IDBTransaction {
+    const transaction = begin.call(this, stores, mode, options);
+    if (mode === "readwrite") changes.push([...transaction.objectStoreNames]);
+    return transaction;
+  };
+  try {
+    await work();
+  } finally {
+    database.transaction = begin;
+  }
+  return changes;
+}
+
 for (const [kind, { open }] of Object.entries(kinds)) {
   void describe(`the ${kind} store`, () => {
     test("knows nothing of a session that it never saw", async () => {
@@ -526,6 +544,33 @@ void describe("the IndexedDB store beside others", () => {
     }
     assert.equal(told.length, 1);
     assert.match(told[0] ?? "", /^store_lost: .* checksum mismatch$/);
+  });
+
+  // PROTOCOL 3.16.9
+  test("takes the heads along in each change, so that no two run at once", async () => {
+    const lines = await chainLines(rawEvents(0, 4));
+    const write = appending(SESSION_A, lines, 0, 4);
+    const bytes = new Uint8Array(0);
+    const record = { session_id: SESSION_A, first_sequence: 0, event_id: uuid(1, 0), count: 1, reason: "session_forked", lines: bytes } as const;
+    const changes = await recordChanges(async () => {
+      const store = await IndexedDbStore.open(randomUUID());
+      await store.commit({ ...write, quarantine: [record] });
+      await store.keepCheckpoint({ session_id: SESSION_A, size: 4, key: "", note: "" });
+      await store.keepWitnessed(SESSION_A, 4);
+      await store.signingKeys();
+      await store.pin(SESSION_A, false);
+      await store.compaction.compact(SESSION_A);
+      for (const publishes of [true, false]) {
+        const staged = await store.stage(randomUUID());
+        await staged.add({ session_id: SESSION_B, first_sequence: 0, count: 4, bytes: new Uint8Array(jsonl(lines)) });
+        if (publishes) await staged.publish({ ...headOf(SESSION_A, lines), session_id: SESSION_B });
+        else await staged.discard();
+      }
+      await store.remove(SESSION_B, 0);
+      await store.close();
+    });
+    assert.deepEqual([...new Set(changes.flat())].sort(), ["checkpoints", "heads", "keys", "quarantine", "sealed", "segments", "witnessed"]);
+    assert.deepEqual(changes.filter((stores) => !stores.includes("heads")), []);
   });
 
   test("takes up where an earlier page stopped", async () => {

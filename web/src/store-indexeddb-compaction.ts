@@ -11,6 +11,7 @@ import { COMPACT_BYTES, COMPACT_SEGMENTS, joinSegments, planCompaction, SMALL_BY
 import type { CompactStep, SegmentCompaction } from "./compaction.js";
 import { compressSegment, plainSize } from "./compression.js";
 import type { Compress, StoredSegment } from "./compression.js";
+import { beginChange } from "./store-indexeddb-change.js";
 import type { Run, StoredHead, TraceSchema } from "./store-indexeddb.js";
 import { keysFrom, segmentsToFetch } from "./store-indexeddb-segments.js";
 import type { Segment } from "./store.js";
@@ -89,7 +90,7 @@ function isWhole(head: StoredHead | undefined): boolean {
 }
 
 async function joinLoose(database: IDBPDatabase<TraceSchema>, sessionId: string): Promise<CompactStep> {
-  const transaction = database.transaction(["segments", "heads"], "readwrite", { durability: "relaxed" });
+  const transaction = beginChange(database, ["segments"]);
   const [segments, heads] = [transaction.objectStore("segments"), transaction.objectStore("heads")];
   const head = await heads.get(sessionId);
   const found = await look(segments, head, head?.compact_to ?? 0, sessionId);
@@ -113,7 +114,7 @@ async function compressLoose(database: IDBPDatabase<TraceSchema>, sessionId: str
   if (first === undefined) return { joined: 0, more: false };
   const isNew = first.encoding === undefined;
   const one = isNew ? await compressSegment(joinSegments([first, ...others]), compress) : first;
-  const transaction = database.transaction(["segments", "heads"], "readwrite", { durability: "relaxed" });
+  const transaction = beginChange(database, ["segments"]);
   const [segments, heads] = [transaction.objectStore("segments"), transaction.objectStore("heads")];
   const head = await heads.get(sessionId);
   if (head === undefined || (head.compressed_to ?? 0) !== from || !(await isThere(segments, sessionId, from, found))) {

@@ -10,6 +10,7 @@ import type { Compress, StoredSegment } from "./compression.js";
 import { CraError } from "./errors.js";
 import type { SessionHead } from "./model.js";
 import type { SessionLocks } from "./session-locks.js";
+import { beginChange } from "./store-indexeddb-change.js";
 import type { Run, StoredHead, TraceSchema } from "./store-indexeddb.js";
 import type { StagedSession } from "./store.js";
 
@@ -35,7 +36,9 @@ export class IndexedDbStaging {
       add: (segment) =>
         this.#run(async (database) => {
           const staged: StoredSegment = this.#compress === null ? segment : await compressSegment(segment, this.#compress);
-          await database.add("segments", { ...staged, session_id: name });
+          const transaction = beginChange(database, ["segments"]);
+          void transaction.objectStore("segments").add({ ...staged, session_id: name }).catch(() => undefined);
+          await transaction.done;
         }),
       publish: (head) => this.#run((database) => publish(database, name, head)),
       discard: () => this.#discard(name),
@@ -55,7 +58,11 @@ export class IndexedDbStaging {
 
   async #discard(name: string): Promise<void> {
     try {
-      await this.#run((database) => database.delete("segments", all(name)));
+      await this.#run(async (database) => {
+        const transaction = beginChange(database, ["segments"]);
+        void transaction.objectStore("segments").delete(all(name)).catch(() => undefined);
+        await transaction.done;
+      });
     } finally {
       await this.#locks.release([name], true);
     }
@@ -64,7 +71,7 @@ export class IndexedDbStaging {
 
 /** One segment is in memory at a time. */
 async function publish(database: IDBPDatabase<TraceSchema>, name: string, head: SessionHead): Promise<boolean> {
-  const transaction = database.transaction(["segments", "heads", "sealed"], "readwrite", { durability: "strict" });
+  const transaction = beginChange(database, ["segments", "sealed"], "strict");
   // A full disk rejects this first; it is awaited below in every case.
   transaction.done.catch(() => undefined);
   const [segments, heads] = [transaction.objectStore("segments"), transaction.objectStore("heads")];

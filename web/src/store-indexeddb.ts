@@ -20,6 +20,7 @@ import { NoLocks, WebSessionLocks } from "./session-locks.js";
 import type { SessionLocks } from "./session-locks.js";
 import type { Footprint } from "./retention.js";
 import { sameHead, sealedOf } from "./store.js";
+import { beginChange } from "./store-indexeddb-change.js";
 import { IndexedDbCompaction, marksAfter } from "./store-indexeddb-compaction.js";
 import { keysFrom, segmentAround, segmentsAt } from "./store-indexeddb-segments.js";
 import { renewLog } from "./store-indexeddb-log.js";
@@ -60,8 +61,6 @@ const SIGNING_KEY = "checkpoint";
 
 /** Does `work` on the open database. */
 export type Run = <T>(work: (database: IDBPDatabase<TraceSchema>) => Promise<T>) => Promise<T>;
-
-const STORES = ["segments", "heads", "quarantine"] as const;
 
 export class IndexedDbStore implements TraceStore {
   readonly name = "indexeddb";
@@ -121,7 +120,7 @@ export class IndexedDbStore implements TraceStore {
 
   commit(write: BatchWrite): Promise<boolean> {
     return this.#run(async (database) => {
-      const transaction = database.transaction(STORES, "readwrite", { durability: write.durability });
+      const transaction = beginChange(database, ["segments", "quarantine"], write.durability);
       // `done` rejects on abort too: on a full disk no request's error fires. It is awaited below in every case, but
       // may reject before that.
       const done = transaction.done.then(
@@ -198,9 +197,10 @@ export class IndexedDbStore implements TraceStore {
 
   pin(sessionId: string, pinned: boolean): Promise<boolean> {
     return this.#run(async (database) => {
-      const transaction = database.transaction("heads", "readwrite");
-      const head = await transaction.store.get(sessionId);
-      if (head !== undefined) void transaction.store.put({ ...head, pinned }).catch(ignoredHere);
+      const transaction = beginChange(database, []);
+      const heads = transaction.objectStore("heads");
+      const head = await heads.get(sessionId);
+      if (head !== undefined) void heads.put({ ...head, pinned }).catch(ignoredHere);
       await transaction.done;
       return head !== undefined;
     });
@@ -208,7 +208,7 @@ export class IndexedDbStore implements TraceStore {
 
   remove(sessionId: string, nowMs: number): Promise<boolean> {
     return this.#run(async (database) => {
-      const transaction = database.transaction(["segments", "heads", "sealed", "checkpoints"], "readwrite", { durability: "strict" });
+      const transaction = beginChange(database, ["segments", "sealed", "checkpoints"], "strict");
       const heads = transaction.objectStore("heads");
       const head = await heads.get(sessionId);
       const removable = head !== undefined && (head.ended || head.imported === true) && head.pinned !== true;
@@ -239,7 +239,9 @@ export class IndexedDbStore implements TraceStore {
 
   keepCheckpoint(checkpoint: StoredCheckpoint): Promise<void> {
     return this.#run(async (database) => {
-      await database.put("checkpoints", checkpoint);
+      const transaction = beginChange(database, ["checkpoints"]);
+      void transaction.objectStore("checkpoints").put(checkpoint).catch(ignoredHere);
+      await transaction.done;
     });
   }
 
@@ -269,7 +271,9 @@ export class IndexedDbStore implements TraceStore {
 
   keepWitnessed(sessionId: string, size: number): Promise<void> {
     return this.#run(async (database) => {
-      await database.put("witnessed", size, sessionId);
+      const transaction = beginChange(database, ["witnessed"]);
+      void transaction.objectStore("witnessed").put(size, sessionId).catch(ignoredHere);
+      await transaction.done;
     });
   }
 
@@ -292,9 +296,10 @@ export class IndexedDbStore implements TraceStore {
     if (kept !== undefined) return kept;
     // Before the transaction, which would end while a key is made.
     const made = await generateKeys();
-    const transaction = database.transaction("keys", "readwrite", { durability: "strict" });
-    const first = await transaction.store.get(SIGNING_KEY);
-    if (first === undefined) void transaction.store.add({ privateKey: made.privateKey, publicKey: made.publicKey }, SIGNING_KEY).catch(ignoredHere);
+    const transaction = beginChange(database, ["keys"], "strict");
+    const keys = transaction.objectStore("keys");
+    const first = await keys.get(SIGNING_KEY);
+    if (first === undefined) void keys.add({ privateKey: made.privateKey, publicKey: made.publicKey }, SIGNING_KEY).catch(ignoredHere);
     await transaction.done;
     return first ?? made;
   }

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from playwright.sync_api import Browser, BrowserContext, Playwright
+from playwright.sync_api import Browser, BrowserContext, BrowserType
 
 _LISTENING = re.compile(r"DevTools listening on (ws://\S+)")
 
@@ -19,8 +19,8 @@ class OwnBrowser:
     and wait in the back-forward cache, as they do for people.
     """
 
-    def __init__(self, playwright: Playwright, path: str, flags: Sequence[str], profile: Path) -> None:
-        self._playwright = playwright
+    def __init__(self, chromium: BrowserType, path: str, flags: Sequence[str], profile: Path) -> None:
+        self._chromium = chromium
         self._command = [
             path,
             "--headless=new",
@@ -41,7 +41,7 @@ class OwnBrowser:
             self._process = subprocess.Popen(
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        self._browser = self._playwright.chromium.connect_over_cdp(self._address())
+        self._browser = self._chromium.connect_over_cdp(self._address())
         return self._browser.contexts[0]
 
     def _address(self) -> str:

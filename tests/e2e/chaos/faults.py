@@ -181,3 +181,11 @@ FAULTS: Final[dict[str, Fault]] = {
     "slow disk by large segments": slow_disk,
     "witness out of reach": lose_witness,
 }
+
+
+def faults_named(names: str) -> list[str]:
+    """Those of `A,B`, all where it is empty. ValueError for a fault that is none."""
+    wanted = [name.strip() for name in names.split(",")] if names else sorted(FAULTS)
+    if unknown := [name for name in wanted if name not in FAULTS]:
+        raise ValueError(f"no such faults: {unknown}; these are: {sorted(FAULTS)}")
+    return wanted

@@ -38,8 +38,6 @@ class Ledger:
     own: dict[str, int] = field(default_factory=dict)
     """Heartbeats found in each runtime's own session."""
     own_ended: set[str] = field(default_factory=set)
-    kills: int = 0
-    """How often the browser was killed."""
 
     def take(self, text: str) -> None:
         """Take one report of a page."""
@@ -59,7 +57,7 @@ class Ledger:
             if session in self.sessions:
                 self.sessions[session].excused = True
             if told["code"] == "store_lost":
-                self.give_up(told["message"])
+                self.violated(f"the browser gave up its database: {told['message']}")
         elif kind == "error":
             self.counts[f"call_{told['code']}"] += 1
         elif kind == "restarting":
@@ -82,13 +80,6 @@ class Ledger:
         """Somebody deleted the database."""
         for told in self.sessions.values():
             told.deleted = True
-
-    def give_up(self, message: str) -> None:
-        """The browser says that it gave up the database, which it may do when it was killed."""
-        print(f"store_lost: {message}", flush=True)
-        if not self.kills:
-            self.violated(f"a browser that was not killed gave up its database: {message}")
-        self.forget_all()
 
     def open_sessions(self) -> list[str]:
         return [session for session in self.sessions if session not in self.settled]

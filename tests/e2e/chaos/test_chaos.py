@@ -1,7 +1,7 @@
 """A short run of chaos with every change; `./build.sh chaos` runs it for as long as wanted.
 
-CHAOS_SECONDS (20) and CHAOS_SEED (1) say how long and which. Each fault comes once before any comes twice,
-and one that has begun is seen to its end.
+CHAOS_SECONDS (20) and CHAOS_SEED (1) say how long and which, CHAOS_FAULTS ("A,B") by which faults alone. Each
+fault comes once before any comes twice, and one that has begun is seen to its end.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
+from .faults import faults_named
 from .run import run_chaos
 
 REPORT = Path(__file__).resolve().parents[3] / ".build" / "chaos.json"
@@ -27,8 +28,11 @@ def test_nothing_that_was_acknowledged_is_lost_whatever_happens(
     # PROTOCOL 3.16.1
     seconds = float(os.environ.get("CHAOS_SECONDS", "20"))
     seed = int(os.environ.get("CHAOS_SEED", "1"))
+    faults = faults_named(os.environ.get("CHAOS_FAULTS", ""))
     with sync_playwright() as playwright:
-        report = run_chaos(playwright, chromium_path, chromium_flags, seconds=seconds, seed=seed)
+        report = run_chaos(
+            playwright, chromium_path, chromium_flags, seconds=seconds, seed=seed, faults=faults
+        )
     REPORT.parent.mkdir(exist_ok=True)
     REPORT.write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))
