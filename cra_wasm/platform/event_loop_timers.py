@@ -103,12 +103,15 @@ class EventLoopTimerBackend:
     def _ring(self) -> None:
         with self._lock:
             self._armed_ns = None
-            due = list(self._table.take_due(monotonic_ns()))
-            self._arm()
-        for timer_id, event in due:
-            if self._table.is_closed():
-                return
-            self._listener.tell(timer_id, event)
+        due = self._table.take_due(monotonic_ns())
+        while not self._table.is_closed():
+            with self._lock:
+                # One at a time: the listener may cancel what is due as well.
+                timer = next(due, None)
+                if timer is None:
+                    self._arm()
+                    return
+            self._listener.tell(*timer)
 
 
 class _AsyncioAlarm:

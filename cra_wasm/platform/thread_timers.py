@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import monotonic_ns
 from typing import Final
 
@@ -95,19 +95,20 @@ class StdTimerBackend:
         self._thread = thread
 
     def _run(self) -> None:
+        due: Iterator[tuple[str, str]] = iter(())
         while True:
             with self._changed:
-                while True:
-                    if self._table.is_closed():
-                        return
-                    due = list(self._table.take_due(monotonic_ns()))
-                    if due:
-                        break
-                    self._changed.wait(self._wait_seconds())
-            for timer_id, event in due:
                 if self._table.is_closed():
                     return
-                self._listener.tell(timer_id, event)
+                # One at a time: the listener may cancel what is due as well.
+                timer = next(due, None)
+                if timer is None:
+                    wait_seconds = self._wait_seconds()
+                    if wait_seconds is None or wait_seconds > 0:
+                        self._changed.wait(wait_seconds)
+                    due = self._table.take_due(monotonic_ns())
+                    continue
+            self._listener.tell(*timer)
 
     def _wait_seconds(self) -> float | None:
         due_ns = self._table.next_due_ns()

@@ -153,6 +153,41 @@ def test_no_thread_starts_before_there_is_a_timer() -> None:
     backend.close()
 
 
+async def cancel_or_move_what_is_due_as_well(backend: StdTimerBackend | EventLoopTimerBackend) -> None:
+    """A listener that comes late may still keep back what is due with it."""
+    fired: list[str] = []
+
+    def note(timer_id: str, event: str) -> None:
+        fired.append(timer_id)
+        if timer_id == "gate":
+            while backend.time_remaining_ms("moved") != 0:
+                pass
+        elif timer_id == "first":
+            assert backend.cancel("cancelled")
+            backend.schedule_once("moved", 60_000, "")
+            backend.schedule_once("last", 1, "")
+
+    backend.listen(note)
+    for number, timer_id in enumerate(("gate", "first", "cancelled", "moved"), 1):
+        backend.schedule_once(timer_id, number, "")
+    await wait_in_real_time(lambda: "last" in fired)
+    backend.close()
+    assert fired == ["gate", "first", "last"]
+
+
+@pytest.mark.cpython_only(reason="there are no threads inside Pyodide")
+def test_a_listener_on_the_thread_may_cancel_or_move_what_is_due_as_well() -> None:
+    asyncio.run(cancel_or_move_what_is_due_as_well(StdTimerBackend()))
+
+
+@pytest.mark.cpython_only(reason="asyncio.run cannot wait inside Pyodide's running event loop")
+def test_a_listener_on_the_event_loop_may_cancel_or_move_what_is_due_as_well() -> None:
+    async def run() -> None:
+        await cancel_or_move_what_is_due_as_well(EventLoopTimerBackend())
+
+    asyncio.run(run())
+
+
 @pytest.mark.cpython_only(reason="there are no threads inside Pyodide")
 def test_the_listener_may_close_the_thread_that_calls_it() -> None:
     backend = StdTimerBackend()
