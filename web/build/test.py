@@ -2,10 +2,9 @@
 
     test.py [PLACE...]     only the places whose name contains one of the words
 
-CPython's places run two at a time, and so do the two of Pyodide: each keeps one core busy. The others run
-alone, for they wait for what must not be slow. Each place writes a log to .build/logs and its reports to
-.build/reports. One that ends badly without naming a failed test, or in which nothing passed, counts as one
-failure: what did not run cannot look green.
+Two places run at a time, for each keeps one core busy, and the longest begins early. Each place writes a log
+to .build/logs and its reports to .build/reports. One that ends badly without naming a failed test, or in
+which nothing passed, counts as one failure: what did not run cannot look green.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -60,7 +58,6 @@ class Place:
     command: Sequence[str | Path]
     count: Callable[[Place, str], Count]
     folder: Path = ROOT
-    alone: bool = True
     prepare: Callable[[], None] = field(default=lambda: None)
 
     @property
@@ -72,7 +69,6 @@ def pytest_place(
     name: str, arguments: Sequence[str], binaries: Path = BIN, prepare: Callable[[], None] = lambda: None
 ) -> Place:
     place = Place(name=name, command=[], count=count_junit, prepare=prepare)
-    place.alone = not name.startswith(("CPython", "Pyodide"))
     report = REPORTS / f"{place.slug}.xml"
     # pytest itself and not `python -m pytest`, which would put the checkout on sys.path.
     place.command = [binaries / "pytest", "--installed", "-q", f"--junitxml={report}", *arguments]
@@ -84,6 +80,7 @@ def find_places() -> list[Place]:
     version = "{}.{}".format(*sys.version_info)
     places = [
         Place(name="checks", command=[sys.executable, "web/build/check.py"], count=count_checks),
+        pytest_place("end to end in Chromium", ["tests/e2e", f"--timeout={PAGE_TEST_SECONDS}"]),
         pytest_place(
             f"CPython {version}",
             [
@@ -122,7 +119,6 @@ def find_places() -> list[Place]:
             "Pyodide in Chromium",
             ["tests/pyodide", *INSIDE_PYODIDE, "--rt=chrome", f"--timeout={SUITE_SECONDS}"],
         ),
-        pytest_place("end to end in Chromium", ["tests/e2e", f"--timeout={PAGE_TEST_SECONDS}"]),
     ]
     return places
 
@@ -153,12 +149,9 @@ def count_checks(place: Place, log: str) -> Count:
 
 
 def run_places(places: Sequence[Place]) -> list[Count]:
-    """Run them in order, neighbours that need not be alone two at a time."""
-    counts: list[Count] = []
-    for alone, group in groupby(places, key=lambda place: place.alone):
-        with ThreadPoolExecutor(1 if alone else 2) as pool:
-            counts += pool.map(run_place, list(group))
-    return counts
+    """Begin them in order, two at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(run_place, places))
 
 
 def run_place(place: Place) -> Count:
