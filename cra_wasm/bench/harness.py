@@ -15,7 +15,7 @@ from math import ceil
 from statistics import median
 from typing import Final, TypeAlias
 
-from .scenario import Bench, Figures
+from .scenario import Bench, Effort, Figures
 
 TimeCalls: TypeAlias = Callable[[int], int]
 """Makes so many calls and returns the nanoseconds that they took together."""
@@ -23,14 +23,13 @@ TimeCalls: TypeAlias = Callable[[int], int]
 UNSTEADY_ABOVE: Final = 0.15
 _CALIBRATIONS: Final = 9
 _WARM_UP: Final = 100
-_WARM_UP_NS: Final = 300_000_000
 _QUICK_CALL_NS: Final = 500_000
 _RESOLUTION_STEPS: Final = 50
 
 
 @dataclass(slots=True, kw_only=True)
 class Timed:
-    """What is measured call by call. `size` is the batch's; None is fitted to the effort's batch_us."""
+    """What is measured call by call. `size` is the batch's; None is fitted to the effort."""
 
     time: TimeCalls
     size: int | None = None
@@ -38,27 +37,27 @@ class Timed:
     batches: int | None = None
     singles: bool = True
 
-    def fit(self, batch_us: int) -> int:
+    def fit(self, effort: Effort) -> int:
         """Return the batch's size: doubled from 1, after a warm-up, until a batch takes long enough.
 
         The fastest of three counts, for a hiccup of the machine would end the doubling too early.
         """
         if self.size is None:
-            self.warm_up()
+            self.warm_up(effort.warm_up_ms)
             size = 1
-            while size < self.max_size and min(self.time(size) for _ in range(3)) < batch_us * 1_000:
+            while size < self.max_size and min(self.time(size) for _ in range(3)) < effort.batch_us * 1_000:
                 size = min(size * 2, self.max_size)
             self.size = size
         return self.size
 
-    def warm_up(self) -> None:
+    def warm_up(self, least_ms: int) -> None:
         """Call until the engine has compiled what is called: WebAssembly that is new to V8 runs at half pace.
 
         What takes long a call is called a few times only.
         """
         step = min(_WARM_UP, self.max_size)
         calls, spent = step, self.time(step)
-        while spent < _WARM_UP_NS and spent < calls * _QUICK_CALL_NS:
+        while spent < least_ms * 1_000_000 and spent < calls * _QUICK_CALL_NS:
             calls += step
             spent += self.time(step)
 
@@ -89,7 +88,7 @@ def measuring(timed: Timed, bench: Bench) -> Callable[[], Figures]:
 
 def _measure(timed: Timed, bench: Bench) -> Figures:
     gc.collect()
-    size = timed.fit(bench.effort.batch_us)
+    size = timed.fit(bench.effort)
     batches = min(bench.effort.batches, timed.batches or bench.effort.batches)
     figures = {"p50": median(timed.time(size) / size for _ in range(batches)) / 1_000}
     if timed.singles:
@@ -104,7 +103,7 @@ def measuring_in_turn(timed: Mapping[str, Timed], bench: Bench) -> Callable[[], 
 
 def _measure_in_turn(timed: Mapping[str, Timed], bench: Bench) -> Figures:
     gc.collect()
-    sizes = {name: one.fit(bench.effort.batch_us) for name, one in timed.items()}
+    sizes = {name: one.fit(bench.effort) for name, one in timed.items()}
     batches = min(bench.effort.batches, *(one.batches or bench.effort.batches for one in timed.values()))
     times: dict[str, list[float]] = {name: [] for name in timed}
     for _ in range(batches):

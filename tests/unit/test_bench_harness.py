@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from cra_wasm.bench.harness import (
 from cra_wasm.bench.scenario import RUNTIMES, Bench, Effort, Figures, JavaScript, Metric, Ratio, Scenario
 from cra_wasm.errors import InvalidInput
 
-TINY = Effort(batches=3, batch_us=10, singles=5, sessions=3, calls_in_a_row=2_000, events=10)
+TINY = Effort(batches=3, batch_us=10, warm_up_ms=1, singles=5, sessions=3, calls_in_a_row=2_000, events=10)
 
 
 class FakeTimer:
@@ -64,7 +65,7 @@ def test_the_p50_is_the_median_over_batches_and_what_settles_is_not_timed() -> N
 
 def test_the_p99_comes_from_single_calls() -> None:
     timer = FakeTimer()
-    effort = Effort(batches=1, batch_us=1, singles=100, sessions=1, calls_in_a_row=1, events=1)
+    effort = Effort(batches=1, batch_us=1, warm_up_ms=1, singles=100, sessions=1, calls_in_a_row=1, events=1)
     asked: list[int] = []
 
     def time(count: int) -> int:
@@ -83,9 +84,10 @@ def test_a_batch_grows_until_it_takes_long_enough_and_one_hiccup_does_not_end_it
     def time(count: int) -> int:
         return next(times, 1_000 * count)
 
-    assert Timed(time=time).fit(100) == 128
-    assert Timed(time=time, max_size=50).fit(100) == 50
-    assert Timed(time=time, size=7).fit(100) == 7
+    effort = replace(TINY, batch_us=100, warm_up_ms=300)
+    assert Timed(time=time).fit(effort) == 128
+    assert Timed(time=time, max_size=50).fit(effort) == 50
+    assert Timed(time=time, size=7).fit(effort) == 7
 
     seen: list[int] = []
 
@@ -93,7 +95,7 @@ def test_a_batch_grows_until_it_takes_long_enough_and_one_hiccup_does_not_end_it
         seen.append(count)
         return 99_000_000 if len(seen) < 4 else 1_000 * count
 
-    assert Timed(time=slow_at_first).fit(100) == 128
+    assert Timed(time=slow_at_first).fit(effort) == 128
 
 
 def test_the_calibration_is_the_median_of_its_turns() -> None:
