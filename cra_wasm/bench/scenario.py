@@ -25,32 +25,20 @@ class Effort:
 
     batches: int
     batch_us: int
-    warm_up_ms: int
     singles: int
     sessions: int
     calls_in_a_row: int
     events: int
+    warm_up_ms: int = 300
 
 
 # A batch is short beside the slices of a scheduler, so that on a busy machine most are not interrupted, and
 # a hundred steps of an isolated page's timer long.
 FULL: Final = Effort(
-    batches=100,
-    batch_us=500,
-    warm_up_ms=300,
-    singles=1_000,
-    sessions=10_000,
-    calls_in_a_row=1_000_000,
-    events=200_000,
+    batches=100, batch_us=500, singles=1_000, sessions=10_000, calls_in_a_row=1_000_000, events=200_000
 )
 QUICK: Final = Effort(
-    batches=20,
-    batch_us=500,
-    warm_up_ms=300,
-    singles=200,
-    sessions=1_000,
-    calls_in_a_row=100_000,
-    events=2_000,
+    batches=20, batch_us=500, singles=200, sessions=1_000, calls_in_a_row=100_000, events=2_000
 )
 
 

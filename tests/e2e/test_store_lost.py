@@ -89,7 +89,12 @@ def test_a_log_that_the_browser_gave_up_is_told_and_a_whole_one_is_not(
         text = bytearray(manifest.read_bytes())
         text[len(text) // 2] ^= 1
         manifest.write_bytes(text)
-    expect_lost(open_page())
+    page = open_page()
+    (problem,) = page.evaluate("problems")
+    assert problem["code"] == "store_lost"
+    assert "`lost`" in problem["message"]
+    assert page.evaluate("stored()") == []
+    assert page.evaluate("record()") in page.evaluate("stored()")
 
 
 def test_half_a_record_that_a_kill_left_costs_nothing(open_page: Callable[[], Page], tmp_path: Path) -> None:
@@ -175,11 +180,3 @@ def test_a_kill_amid_changes_costs_nothing_that_was_stored(
         assert (page.evaluate("stored()"), page.evaluate("problems")) == ([session], [])
     finally:
         own.kill()
-
-
-def expect_lost(page: Page) -> None:
-    (problem,) = page.evaluate("problems")
-    assert problem["code"] == "store_lost"
-    assert "`lost`" in problem["message"]
-    assert page.evaluate("stored()") == []
-    assert page.evaluate("record()") in page.evaluate("stored()")

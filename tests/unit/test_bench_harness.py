@@ -65,7 +65,7 @@ def test_the_p50_is_the_median_over_batches_and_what_settles_is_not_timed() -> N
 
 def test_the_p99_comes_from_single_calls() -> None:
     timer = FakeTimer()
-    effort = Effort(batches=1, batch_us=1, warm_up_ms=1, singles=100, sessions=1, calls_in_a_row=1, events=1)
+    effort = Effort(batches=1, batch_us=1, singles=100, sessions=1, calls_in_a_row=1, events=1)
     asked: list[int] = []
 
     def time(count: int) -> int:

@@ -72,7 +72,7 @@ def test_a_machine_that_slows_down_favours_neither() -> None:
 
         return Timed(time=time, size=10)
 
-    effort = Effort(batches=6, batch_us=10, warm_up_ms=1, singles=1, sessions=1, calls_in_a_row=1, events=1)
+    effort = Effort(batches=6, batch_us=10, singles=1, sessions=1, calls_in_a_row=1, events=1)
     bench = Bench(runtime="node", effort=effort, timer=lambda: now_ns)
     figures = measuring_in_turn({"one": timed("one"), "other": timed("other")}, bench)()
     assert taken == ["one", "other"] * 6

@@ -14,7 +14,7 @@ from cra_wasm.bench.scenario import BROWSER_SIDE, Effort, JavaScript
 
 pytestmark = pytest.mark.cpython_only(reason="stands in for the bridge, which is the real one inside Pyodide")
 
-TINY = Effort(batches=1, batch_us=1, warm_up_ms=1, singles=1, sessions=1, calls_in_a_row=1, events=20)
+TINY = Effort(batches=1, batch_us=1, singles=1, sessions=1, calls_in_a_row=1, events=20)
 
 
 def values_of(
