@@ -207,6 +207,10 @@ test("a group that is not what the contract says is quarantined, not stored and 
     ["a timestamp", withText(text.replace("03:04:05", "3:04:05"))],
     ["a sequence", withText(text.replace("\u001f0\u001f", "\u001f00\u001f"))],
     ["a payload", withText(text.replace('{"n":0}', "[]"))],
+    ["a separator in a payload", withText(text.replace('{"n":0}', '{"n":"\u001f"}'))],
+    ["text behind a payload", withText(text.replace('{"n":0}', '{"n":0} '))],
+    ["a span id", withText(text.replace(uuid(3, 0), ""))],
+    ["a parent span id", withText(text.replace("\u001f\u001f", "\u001f-\u001f"))],
     ["no UTF-8", { ...good, bytes: good.bytes.map((byte, at) => (at === 3 ? 0xff : byte)) }],
   ];
   for (const [name, batch] of bad) {

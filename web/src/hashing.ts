@@ -4,6 +4,7 @@ import { createBLAKE3, createSHA256 } from "hash-wasm";
 import type { IHasher } from "hash-wasm";
 
 import { checkedAlgorithm } from "./algorithms.js";
+import { Utf8Encoder } from "./bytes.js";
 import { CraError, messageOf } from "./errors.js";
 
 /** Hashes text's UTF-8 to 64 lower-case hex digits. */
@@ -25,7 +26,8 @@ export async function createHasher(algorithm: string): Promise<HashText> {
   } catch (cause) {
     throw new CraError("hash_unavailable", `the hash ${algorithm} cannot be set up here: ${messageOf(cause)}`);
   }
-  return (text) => hasher.init().update(text).digest("hex");
+  const encoder = new Utf8Encoder();
+  return (text) => hasher.init().update(encoder.encode([text])).digest("hex");
 }
 
 /** The hashers of a writer, made once each. */

@@ -6,6 +6,7 @@
 
 import { groupBytes, groupEvents } from "./batch.js";
 import { isAlgorithm } from "./algorithms.js";
+import { Utf8Encoder } from "./bytes.js";
 import { eventLine, eventPreimage, GENESIS_HASH, namedAlgorithm } from "./chain.js";
 import type { RawEvent } from "./chain.js";
 import { UUID } from "./formats.js";
@@ -28,7 +29,7 @@ const NIL_UUID = "00000000-0000-0000-0000-000000000000";
 /** Session ends and approvals are decisions of people and ends of chains: they are made durable against power loss. */
 const STRICT_EVENT = /^(?:session\.ended|approval\.[a-z_]+)$/;
 
-const encoder = new TextEncoder();
+const encoder = new Utf8Encoder();
 
 /** Plans batches. Remembers which sessions were stopped, because nothing can follow a line that did not join. */
 export class Planner {
@@ -169,10 +170,10 @@ class Draft {
     const last = events.at(-1);
     if (first === undefined || last === undefined) return;
     let previous = this.head(sessionId)?.head_hash ?? GENESIS_HASH;
-    let text = "";
+    const lines: string[] = [];
     for (const event of events) {
       const digest = hash(eventPreimage(event, previous));
-      text += `${eventLine(event, previous, digest)}\n`;
+      lines.push(`${eventLine(event, previous, digest)}\n`);
       previous = digest;
       if (STRICT_EVENT.test(event.event_type)) this.#strict = true;
     }
@@ -180,7 +181,7 @@ class Draft {
       session_id: sessionId,
       first_sequence: first.sequence,
       count: events.length,
-      bytes: encoder.encode(text),
+      bytes: encoder.encode(lines).slice(),
     });
     this.#heads.set(sessionId, {
       session_id: sessionId,
