@@ -23,18 +23,22 @@ test("the trace worker is told once per drain that much waits, from inside of th
   });
   const source = new TraceSource(port1, bridge);
   // Messages arrive in order: what was noted before an answer is heard before it.
-  const pending = (): Promise<number> => worker.call("pending", null, DEADLINE_MS);
+  const progress = async (): Promise<readonly [number, number]> => {
+    const { drained, pending } = await worker.call("progress", null, DEADLINE_MS);
+    return [drained, pending];
+  };
 
   emit(498);
-  assert.equal(await pending(), 499);
+  assert.deepEqual([await progress(), source.made()], [[0, 499], 499]);
   assert.deepEqual(heard, ["ready"]);
   emit(5_000);
   emit(1);
-  assert.equal(await pending(), 5_500);
+  assert.deepEqual(await progress(), [0, 5_500]);
   assert.deepEqual(heard, ["ready", "pressure"]);
-  await worker.call("drain", { max_events: 1 }, DEADLINE_MS);
+  const { drained, pending } = await worker.call("drain", { max_events: 2 }, DEADLINE_MS);
+  assert.deepEqual([drained, pending], [2, 5_498]);
   emit(1);
-  assert.equal(await pending(), 5_500);
+  assert.deepEqual([await progress(), source.made()], [[2, 5_499], 5_501]);
   assert.deepEqual(heard, ["ready", "pressure", "pressure"]);
 
   source.close();
@@ -93,10 +97,10 @@ test("the trace worker is asked to store a session as soon as it starts, and for
   });
   await page.call("boot", { pyodideUrl: "file:///fake/", timing_json: "{}" }, DEADLINE_MS);
   await page.call("bridge", { name: "list_atlases", args: [] }, DEADLINE_MS);
-  await worker.call("pending", null, DEADLINE_MS);
+  await worker.call("progress", null, DEADLINE_MS);
   assert.deepEqual(heard, ["ready"]);
   await page.call("bridge", { name: "create_session", args: ["a", "g"] }, DEADLINE_MS);
-  assert.equal(await worker.call("pending", null, DEADLINE_MS), 1);
+  assert.equal((await worker.call("progress", null, DEADLINE_MS)).pending, 1);
   assert.deepEqual(heard, ["ready", "pressure"]);
   page.close();
   worker.close();

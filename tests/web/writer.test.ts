@@ -91,11 +91,12 @@ test("what a call waits for is stored strictly, once, and what was asked for dur
   store.beforeCommit = () => {
     store.beforeCommit = () => Promise.resolve();
     source.queue.push(batchOf(2, rawEvents(2, 1)));
-    writer.wakeStrict();
+    writer.wakeStrict(3);
     return Promise.resolve();
   };
   writer.wake();
   await writer.flush();
+  await writer.idle();
   source.queue.push(batchOf(3, rawEvents(3, 1)));
   await writer.flush();
   assert.deepEqual(store.writes.map(({ durability }) => durability), ["relaxed", "strict", "relaxed"]);
@@ -106,7 +107,7 @@ test("a store that fails refuses all calls that wait, and the retry is as strict
   const { source, store, clock, writer } = await setUp();
   source.queue.push(batchOf(1, rawEvents(0, 2)));
   store.commitFaults.push(new CraError("store_failed", "quota"));
-  writer.wakeStrict();
+  writer.wakeStrict(2);
   await assert.doesNotReject(writer.settle());
   assert.deepEqual(source.refusals, [{ reason: "the trace store failed: store_failed", sessionIds: null, acked: 0 }]);
   assert.deepEqual(store.writes.map(({ durability }) => durability), ["strict"]);
@@ -577,6 +578,7 @@ test("a full store keeps the batch, says so, and work goes on when there is room
   assert.deepEqual([writer.statistics().state, source.acked, problems.map(({ code }) => code)], ["full", [], ["store_full"]]);
   clock.fire();
   await writer.settle();
+  await writer.idle();
   assert.deepEqual([writer.statistics().state, source.acked], ["running", [1]]);
   assert.deepEqual(await stored(store), await chainLines(rawEvents(0, 2)));
 });

@@ -4,7 +4,7 @@ import { splitLines } from "../../web/src/bytes.js";
 import { CraError } from "../../web/src/errors.js";
 import { Hashers } from "../../web/src/hashing.js";
 import type { QuarantineNotice, SessionHead } from "../../web/src/model.js";
-import type { BatchMessage, DrainedBatch } from "../../web/src/protocol.js";
+import type { BatchMessage, DrainedBatch, DrainProgress } from "../../web/src/protocol.js";
 import { MemoryStore } from "../../web/src/store-memory.js";
 import type { BatchWrite } from "../../web/src/store.js";
 import { TraceWriter } from "../../web/src/writer.js";
@@ -19,22 +19,24 @@ export class FakeSource implements BatchSource {
   drains: number[] = [];
   mostInFlight = 0;
   /** Errors to throw, each once, by method. */
-  readonly faults: { drain: Error[]; ack: Error[]; redeliver: Error[]; pending: Error[] } = {
+  readonly faults: { drain: Error[]; ack: Error[]; redeliver: Error[]; progress: Error[] } = {
     drain: [],
     ack: [],
     redeliver: [],
-    pending: [],
+    progress: [],
   };
   /** A drain that fails has given its batch away all the same. */
   loseDrainReply = false;
 
-  get waiting(): number {
-    return this.queue.reduce((sum, { count }) => sum + count, 0);
+  #drained = 0;
+
+  now(): DrainProgress {
+    return { drained: this.#drained, pending: this.queue.reduce((sum, { count }) => sum + count, 0) };
   }
 
-  pending(): Promise<number> {
-    const fault = this.faults.pending.shift();
-    return fault === undefined ? Promise.resolve(this.waiting) : Promise.reject(fault);
+  progress(): Promise<DrainProgress> {
+    const fault = this.faults.progress.shift();
+    return fault === undefined ? Promise.resolve(this.now()) : Promise.reject(fault);
   }
 
   drain(maxEvents: number): Promise<DrainedBatch> {
@@ -42,9 +44,10 @@ export class FakeSource implements BatchSource {
     const fault = this.faults.drain.shift();
     const batch = fault === undefined || this.loseDrainReply ? this.queue.shift() : undefined;
     if (batch !== undefined) this.inFlight.push(batch);
+    this.#drained += batch?.count ?? 0;
     this.mostInFlight = Math.max(this.mostInFlight, this.inFlight.length);
     if (fault !== undefined) return Promise.reject(fault);
-    return Promise.resolve({ ...(batch ?? batchOf(0)), pending: this.waiting });
+    return Promise.resolve({ ...(batch ?? batchOf(0)), ...this.now() });
   }
 
   ack(batchId: number): Promise<boolean> {

@@ -6,7 +6,7 @@ import type { TraceConnection } from "./api.js";
 import type { Meter } from "./bench-meter.js";
 import type { Bridge, PyodideLike } from "./bridge.js";
 import { connectTraces } from "./connect.js";
-import { isNode } from "./platform.js";
+import { isNode, nextTask } from "./platform.js";
 import type { Durability } from "./store.js";
 
 /** Made in Python, in one go: so many events, or a few more. */
@@ -132,16 +132,4 @@ export async function logEvents(
   }
   await stored;
   await connection.flush({ durability });
-}
-
-/** Let messages that wait be heard; a timer would sleep 4 ms in browsers. */
-function nextTask(): Promise<void> {
-  return new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(null);
-  });
 }

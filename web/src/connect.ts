@@ -49,7 +49,8 @@ export async function connectTraces(pyodide: PyodideLike, options: TraceOptions 
     }
   };
   return {
-    flush: (flushOptions) => client.flush(flushOptions),
+    // What Python makes while the trace worker hears of it need not be waited for.
+    flush: (flushOptions) => client.flush(flushOptions, source?.made() ?? null),
     traces: (sessionId) => client.traces(sessionId),
     verify: (sessionId, verifyOptions) => client.verify(sessionId, verifyOptions),
     checkpoints: (sessionId) => client.checkpoints(sessionId),

@@ -10,6 +10,24 @@ export const isNode: boolean = typeof process === "object" && typeof process.ver
 
 export const defaultStorage: StorageKind = isNode ? "file" : "indexeddb";
 
+/** Let what waits in this thread's event loop run: messages, and answers of a store. A timer would sleep 4 ms in browsers. */
+export const nextTask: () => Promise<void> = isNode ? nextImmediate : nextMessage;
+
+function nextImmediate(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+function nextMessage(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
+}
+
 /** A started worker, before its channels are connected. */
 export interface WorkerHandle {
   /** Hand over the worker's channels; the only message on its own port. */

@@ -81,10 +81,14 @@ export interface BatchMessage {
   readonly bytes: Uint8Array;
 }
 
-/** A batch, and how many events are still to be drained. */
-export interface DrainedBatch extends BatchMessage {
+/** How many events the resolver's side has given away by drains over this port, and how many it still has. */
+export interface DrainProgress {
+  readonly drained: number;
   readonly pending: number;
 }
+
+/** A batch, and how far the drains have come with it. */
+export interface DrainedBatch extends BatchMessage, DrainProgress {}
 
 /** A call of a bridge function that takes positional arguments and returns JSON text. */
 export interface BridgeCall {
@@ -138,8 +142,7 @@ export interface SourceMethods {
   drain: { params: { readonly max_events: number }; result: DrainedBatch };
   ack: { params: { readonly batch_id: number }; result: boolean };
   redeliver: { params: null; result: readonly BatchMessage[] };
-  /** How many events are not drained yet. */
-  pending: { params: null; result: number };
+  progress: { params: null; result: DrainProgress };
   /** Calls that wait until they are stored hear that they are not; null means those of every session. */
   refuse: { params: { readonly reason: string; readonly session_ids: readonly string[] | null }; result: null };
   running: { params: null; result: RunningSessions };
@@ -181,7 +184,8 @@ export interface TraceMethods {
     };
     result: null;
   };
-  flush: { params: { readonly durability: Durability }; result: null };
+  /** `until` counts the events that the source had made, drained or not, at the call; null where only the source knows. */
+  flush: { params: { readonly durability: Durability; readonly until: number | null }; result: null };
   /** Everything that can be drained is stored; does not report quarantined events as flush does. */
   settle: { params: null; result: null };
   /** `position` is 0 at the start, then the last chunk's `next`. */
@@ -238,6 +242,6 @@ export interface SourceNotes {
   ready: null;
   /** Drain now instead of at the next interval. */
   pressure: null;
-  /** As pressure, and store it so that it survives a power loss: a call waits for it. */
-  durable: null;
+  /** As pressure, and store the first so many events so that they survive a power loss: a call waits for them. */
+  durable: number;
 }

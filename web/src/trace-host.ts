@@ -80,8 +80,8 @@ export class TraceHost {
         pressure: () => {
           this.#opened?.writer.wake();
         },
-        durable: () => {
-          this.#opened?.writer.wakeStrict();
+        durable: (until) => {
+          this.#opened?.writer.wakeStrict(until);
         },
       },
     });
@@ -93,8 +93,8 @@ export class TraceHost {
       peer: "page",
       handlers: {
         open: (params) => this.#open(params),
-        flush: async ({ durability }) => {
-          await this.#writer().flush(durability);
+        flush: async ({ durability, until }) => {
+          await this.#writer().flush(durability, until);
           return null;
         },
         settle: async () => {
@@ -365,7 +365,7 @@ export class TraceHost {
 
   async #isDry(): Promise<boolean> {
     try {
-      return (await this.#source.call("pending", null, LAST_QUESTION_MS)) === 0;
+      return (await this.#source.call("progress", null, LAST_QUESTION_MS)).pending === 0;
     } catch {
       return false;
     }
@@ -387,7 +387,7 @@ function batchSource(channel: Channel<SourceMethods, None, SourceNotes>): BatchS
     drain: (max_events) => channel.call("drain", { max_events }, SOURCE_DEADLINE_MS),
     ack: (batch_id) => channel.call("ack", { batch_id }, SOURCE_DEADLINE_MS),
     redeliver: () => channel.call("redeliver", null, SOURCE_DEADLINE_MS),
-    pending: () => channel.call("pending", null, SOURCE_DEADLINE_MS),
+    progress: () => channel.call("progress", null, SOURCE_DEADLINE_MS),
     refuse: async (reason, session_ids) => {
       await channel.call("refuse", { reason, session_ids }, SOURCE_DEADLINE_MS);
     },

@@ -78,8 +78,9 @@ export class TraceClient {
     return client;
   }
 
-  async flush({ durability = "relaxed" }: FlushOptions = {}): Promise<void> {
-    await this.#link.call("flush", { durability }, this.#deadlines.storeMs);
+  /** `until` is where it ends, as the source counts; null leaves it to what the source has once it is asked. */
+  async flush({ durability = "relaxed" }: FlushOptions = {}, until: number | null = null): Promise<void> {
+    await this.#link.call("flush", { durability, until }, this.#deadlines.storeMs);
   }
 
   async *traces(sessionId: string): AsyncGenerator<TraceEvent, void, undefined> {

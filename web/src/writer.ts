@@ -12,7 +12,7 @@ import type { Hashers } from "./hashing.js";
 import type { QuarantineNotice, SessionHead, WriterStatistics } from "./model.js";
 import { Planner } from "./plan.js";
 import type { Plan } from "./plan.js";
-import type { BatchMessage, DrainedBatch } from "./protocol.js";
+import type { BatchMessage, DrainedBatch, DrainProgress } from "./protocol.js";
 import type { BatchWrite, Durability, TraceStore } from "./store.js";
 
 /** Where batches come from: the resolver's side of the channel. */
@@ -20,8 +20,7 @@ export interface BatchSource {
   drain(maxEvents: number): Promise<DrainedBatch>;
   ack(batchId: number): Promise<boolean>;
   redeliver(): Promise<readonly BatchMessage[]>;
-  /** How many events are to be drained. Answers come in the order of the questions. */
-  pending(): Promise<number>;
+  progress(): Promise<DrainProgress>;
   /** Tell the calls that wait until they are stored, of some sessions or (null) of all, that they are not. */
   refuse(reason: string, sessionIds: readonly string[] | null): Promise<void>;
 }
@@ -52,8 +51,12 @@ export interface WriterOptions {
 /** What is not durable is at most this old (PROTOCOL 3.5). */
 export const DRAIN_INTERVAL_MS = 250;
 
-/** Events per batch: at 1,000 a transaction, strict durability costs 4 %; hashing them takes under 10 ms. */
+/**
+ * Events per batch: at 1,000 a transaction, strict durability costs 4 %; hashing them takes under 10 ms. The last that is
+ * asked for takes up to a quarter more along, which would keep whoever waits for a batch of its own.
+ */
 export const BATCH_EVENTS = 1_000;
+const LAST_BATCH_EVENTS = 1_250;
 
 const BACK_OFF_MS = [250, 500, 1_000, 2_000, 5_000, 10_000] as const;
 const REMEMBERED_HEADS = 4_096;
@@ -62,16 +65,34 @@ const NOTICES_KEPT = 100;
 /** A swap that fails this often is no race but a store that does not hold what it says. */
 const MAX_SWAP_TRIES = 100;
 
-/** A drained batch and, counted in events, where it ends in all that this writer has drained. */
-interface Drained {
-  readonly batch: DrainedBatch;
-  readonly end: number;
-}
+/** What is held: one that was delivered again does not say how far the drains had come with it. */
+type Held = BatchMessage & Partial<DrainProgress>;
 
-/** How far a flush reaches: by events that this writer drains, and by calls that asked for strict durability. */
-interface Reach {
-  readonly end: number;
-  readonly strictAsked: number;
+/** Asks for all that the source had made at that time to be stored. */
+class Flush {
+  readonly durability: Durability;
+  /** How many events that are; no write serves it before that is known. */
+  end: number;
+  readonly served: Promise<void>;
+  #serve: () => void = () => undefined;
+
+  constructor(durability: Durability, end = Infinity) {
+    this.durability = durability;
+    this.end = end;
+    this.served = new Promise((resolve) => {
+      this.#serve = resolve;
+    });
+  }
+
+  /** All of it is stored, by a turn before its own. */
+  serve(): void {
+    this.#serve();
+  }
+
+  /** From now on its turn tells how it ended. */
+  begin(): void {
+    this.#serve = () => undefined;
+  }
 }
 
 /** Without this, what fails before it is awaited counts as unhandled. */
@@ -86,7 +107,7 @@ export class TraceWriter {
   readonly #stopped = new Map<string, QuarantineNotice["reason"]>();
   readonly #heads = new Map<string, SessionHead>();
   /** Drained and not acknowledged, oldest first. */
-  readonly #held: BatchMessage[] = [];
+  readonly #held: Held[] = [];
   readonly #notices: QuarantineNotice[] = [];
   /**
    * What a power cut may take, until a strict write follows: where it begins by the count of what was drained (-1 where
@@ -98,12 +119,14 @@ export class TraceWriter {
   #turn: Promise<void> = Promise.resolve();
   /** The newest write; null once it is stored. A failed one stays until a turn stores what is held: nothing is written behind it. */
   #storing: Promise<void> | null = null;
+  /** The drain of the next batch, asked for while this one is planned. */
+  #ahead: Promise<DrainedBatch> | null = null;
   /** The newest acknowledgement: the next batch is stored while its answer is on its way. */
   #acking: Promise<void> = Promise.resolve();
-  /** Events that came by drains. What is delivered again is not counted: it may have been. */
+  /** How many events the source has given away by drains, as far as it is known here. */
   #drained = 0;
-  /** The strict flushes that no write has served yet, also where they were told that one failed. */
-  readonly #strictFlushes = new Set<Reach>();
+  /** Those that no write has served yet, also where they were told that one failed. */
+  readonly #flushes = new Set<Flush>();
   /** False while the source may have batches in flight that are not held here. */
   #inStep = false;
   #failures = 0;
@@ -111,9 +134,6 @@ export class TraceWriter {
   #cancelTimer: (() => void) | null = null;
   #waking = false;
   #closed = false;
-  /** How often a call asked to be stored for power loss too, and how many of these were served. */
-  #strictAsked = 0;
-  #strictServed = 0;
 
   constructor(options: WriterOptions) {
     this.#options = options;
@@ -132,9 +152,9 @@ export class TraceWriter {
     this.#background();
   }
 
-  /** As `wake`; what is pending now is stored with strict durability, also if that takes a retry. */
-  wakeStrict(): void {
-    this.#strictAsked += 1;
+  /** As `wake`; the first `until` events of the source are stored with strict durability, also if that takes a retry. */
+  wakeStrict(until: number): void {
+    this.#flushes.add(new Flush("strict", until));
     this.wake();
   }
 
@@ -142,37 +162,45 @@ export class TraceWriter {
    * Store everything that was pending before the call. Rejects with the store's or the source's error; what was drained
    * stays held and is tried again. Does not tell of quarantined events: `flush` does.
    *
-   * `strict` makes all that was ever stored here durable against power loss.
+   * `strict` makes all that was ever stored here durable against power loss. `until` is how many events the source had
+   * made when it was asked for, where that is known: else the source is asked, and what it makes until then counts too.
    */
-  async settle(durability: Durability = "relaxed"): Promise<void> {
+  async settle(durability: Durability = "relaxed", until: number | null = null): Promise<void> {
     if (this.#closed) throw new CraError("closed", "the trace writer is closed");
+    const flush = new Flush(durability);
     // Asked now, so that what comes later need not be waited for.
-    const asked = heardLater(this.#reach(durability));
+    const asked = heardLater(this.#limit(flush, until));
+    // The turns before it may get there, too, and go on behind it.
+    await Promise.race([flush.served, heardLater(this.#settleInTurn(flush, asked))]);
+  }
+
+  /** Find out where the flush ends. A write that gets there before its turn serves it. */
+  async #limit(flush: Flush, until: number | null): Promise<Flush> {
+    flush.end = until ?? (await this.#made());
+    this.#flushes.add(flush);
+    return flush;
+  }
+
+  async #made(): Promise<number> {
+    const { drained, pending } = await this.#options.source.progress();
+    return drained + pending;
+  }
+
+  async #settleInTurn(flush: Flush, asked: Promise<Flush>): Promise<void> {
     const { last } = await this.#inTurn(async () => {
+      flush.begin();
       await this.#pump(asked);
       return { last: this.#storing };
     });
     await last;
     await this.#acking;
-    const reach = await asked;
-    const isRelaxed = this.#relaxed !== null && this.#relaxed.from < reach.end;
-    if (durability === "strict" && isRelaxed) await this.#inTurn(() => this.#harden());
-    this.#strictFlushes.delete(reach);
-  }
-
-  /** All that is pending now. A write that gets there before the turn of its flush is strict already. */
-  async #reach(durability: Durability): Promise<Reach> {
-    const strictAsked = this.#strictAsked;
-    const pending = await this.#options.source.pending();
-    // The answers to all drains before came before this one.
-    const reach = { end: this.#drained + pending, strictAsked };
-    if (durability === "strict") this.#strictFlushes.add(reach);
-    return reach;
+    if (flush.durability === "strict" && this.#isRelaxed(flush)) await this.#inTurn(() => this.#harden(flush));
+    this.#flushes.delete(flush);
   }
 
   /** As `settle`; rejects too when events since the last flush could not join their chain. */
-  async flush(durability: Durability = "relaxed"): Promise<void> {
-    await this.settle(durability);
+  async flush(durability: Durability = "relaxed", until: number | null = null): Promise<void> {
+    await this.settle(durability, until);
     const notices = this.#unreported;
     this.#unreported = [];
     const [first] = notices;
@@ -301,20 +329,6 @@ export class TraceWriter {
     });
   }
 
-  /** Up to where a flush asked for, or to what is pending at the first drain: so it ends also while events keep coming. */
-  async #pump(asked: Promise<Reach> | null = null): Promise<void> {
-    // Whoever asks from now on may have made events that this turn does not drain.
-    const before = this.#strictAsked;
-    await this.#drainAndStore(asked);
-    const strictAsked = (await asked)?.strictAsked ?? before;
-    void (this.#storing ?? Promise.resolve()).then(
-      () => {
-        this.#strictServed = Math.max(this.#strictServed, strictAsked);
-      },
-      () => undefined,
-    );
-  }
-
   /** What is held is older than anything whose delivery was lost, so it goes first, also when the source is gone. */
   async #catchUp(): Promise<void> {
     await this.#storeHeld();
@@ -324,34 +338,43 @@ export class TraceWriter {
     await this.#storeHeld();
   }
 
-  async #drainAndStore(asked: Promise<Reach> | null): Promise<void> {
+  /** Up to where a flush asked for, or to what is pending at the first drain: so it ends also while events keep coming. */
+  async #pump(asked: Promise<Flush> | null = null): Promise<void> {
     await this.#catchUp();
     let last = (await asked)?.end ?? null;
-    let draining: Promise<Drained> | null = null;
     try {
       for (let reached = this.#drained; last === null || reached < last; ) {
-        const { batch, end }: Drained = await (draining ?? this.#drain());
-        draining = null;
-        last ??= end + batch.pending;
-        reached = end;
+        const batch: DrainedBatch = await (this.#ahead ?? this.#drain(last));
+        this.#ahead = null;
+        reached = batch.drained;
+        last ??= reached + batch.pending;
         if (batch.count === 0) break;
         await this.#lock(batch);
-        // The source makes the next one while this one is hashed, if that is not the third.
-        if (this.#storing === null && end < last) draining = heardLater(this.#drain());
-        const early = this.#planner.planAppends(batch, this.#heads);
+        if (reached < last) this.#drainAhead(last);
+        const early = await this.#planner.planAppends(batch, this.#heads);
         await this.#storing;
         const plan = early ?? (await this.#planner.plan(batch));
-        this.#handOver(batch, plan, end);
+        this.#handOver(batch, plan);
       }
     } finally {
       // What comes of it is held for the next turn.
-      await draining?.catch(() => undefined);
+      await this.#ahead?.catch(() => undefined);
+      this.#ahead = null;
     }
   }
 
+  /** The source makes the next batch while the one before it is hashed, as soon as that is not the third. */
+  #drainAhead(last: number): void {
+    const drain = (): void => {
+      this.#ahead = heardLater(this.#drain(last));
+    };
+    if (this.#storing === null) drain();
+    else void this.#storing.then(drain, () => undefined);
+  }
+
   /** Store in the background; there must be no other write. */
-  #handOver(batch: BatchMessage, plan: Plan, end: number): void {
-    const storing = this.#store(batch, plan, end).then(
+  #handOver(batch: Held, plan: Plan): void {
+    const storing = this.#store(batch, plan).then(
       () => {
         if (this.#storing === storing) this.#storing = null;
       },
@@ -384,11 +407,16 @@ export class TraceWriter {
     }
   }
 
+  /** A power cut may take some of it. */
+  #isRelaxed({ end }: Flush): boolean {
+    return this.#relaxed !== null && this.#relaxed.from < end;
+  }
+
   /** Sync the store's log up to its end: everything before the strict write that this makes, too. */
-  async #harden(): Promise<void> {
+  async #harden(flush: Flush): Promise<void> {
     const { store } = this.#options;
     await this.#storing;
-    while (this.#relaxed !== null) {
+    while (this.#relaxed !== null && this.#isRelaxed(flush)) {
       const { sessionId } = this.#relaxed;
       const head = await store.head(sessionId);
       const expected = [{ session_id: sessionId, head }];
@@ -398,15 +426,17 @@ export class TraceWriter {
     }
   }
 
-  async #drain(): Promise<Drained> {
+  /** `last` is where the turn ends, null while nobody knows. */
+  async #drain(last: number | null): Promise<DrainedBatch> {
     try {
-      const batch = await this.#options.source.drain(BATCH_EVENTS);
+      const left = (last ?? 0) - this.#drained;
+      const batch = await this.#options.source.drain(left > BATCH_EVENTS && left <= LAST_BATCH_EVENTS ? left : BATCH_EVENTS);
       if (batch.count > 0) this.#held.push(batch);
       if (batch.count === 0 && batch.pending > 0) {
         throw new CraError("deadline_exceeded", "an acknowledgement was lost: what the buffer waits for is stored anew");
       }
-      this.#drained += batch.count;
-      return { batch, end: this.#drained };
+      this.#drained = batch.drained;
+      return batch;
     } catch (cause) {
       // The batch may have been drained and its reply lost, or the buffer waits: have it give its batches again.
       this.#inStep = false;
@@ -414,36 +444,46 @@ export class TraceWriter {
     }
   }
 
-  /** Store, then acknowledge. A head that moved under the plan gives a new plan. `end` is null where nobody knows it. */
-  async #store(batch: BatchMessage, plan: Plan, end: number | null = null): Promise<void> {
+  /** Store, then acknowledge. A head that moved under the plan gives a new plan. */
+  async #store(batch: Held, plan: Plan): Promise<void> {
     let current = plan;
-    let write = this.#asAsked(current.write, end);
+    let write = this.#asAsked(current.write, batch);
     this.#remember(current);
     for (let tries = 1; !(await this.#commit(write)); tries += 1) {
       if (tries === MAX_SWAP_TRIES) throw new CraError("store_failed", "the store's heads do not hold still");
       current = await this.#planner.plan(batch);
-      write = this.#asAsked(current.write, end);
+      write = this.#asAsked(current.write, batch);
       this.#remember(current);
     }
     this.#count(current);
     this.#options.onStored?.(write);
-    this.#noteDurability(write, batch, end);
+    this.#noteDurability(write, batch);
     const ended = write.heads.filter((head) => head.ended).map(({ session_id }) => session_id);
     if (ended.length > 0) await this.#options.store.locks.release(ended, true);
     for (const sessionId of ended) this.#options.onEnded(sessionId);
     this.#held.splice(0, this.#held.length, ...this.#held.filter((held) => held !== batch));
     await this.#refuseQuarantined(current);
     this.#acking = this.#acknowledge(batch);
+    this.#serveFlushes(batch);
   }
 
   /** One that writes nothing syncs nothing. */
-  #noteDurability({ heads, durability }: BatchWrite, { count }: BatchMessage, end: number | null): void {
+  #noteDurability({ heads, durability }: BatchWrite, { count, drained }: Held): void {
     const sessionId = heads.at(-1)?.session_id;
     if (sessionId === undefined) return;
-    const from = end === null ? -1 : end - count;
+    const from = drained === undefined ? -1 : drained - count;
     this.#relaxed = durability === "strict" ? null : { from: Math.min(from, this.#relaxed?.from ?? from), sessionId };
-    if (end === null || durability === "relaxed") return;
-    for (const reach of this.#strictFlushes) if (reach.end <= end) this.#strictFlushes.delete(reach);
+  }
+
+  /** All up to the end of a batch is stored. Behind one that was delivered again there may be another. */
+  #serveFlushes({ drained }: Held): void {
+    for (const flush of this.#flushes) {
+      if (drained === undefined || flush.end > drained || (flush.durability === "strict" && this.#isRelaxed(flush))) continue;
+      this.#flushes.delete(flush);
+      void this.#acking.then(() => {
+        flush.serve();
+      });
+    }
   }
 
   /** Never rejects. Its message leaves at once, before that of the next drain. */
@@ -458,9 +498,9 @@ export class TraceWriter {
   }
 
   /** The write that reaches the end of a strict flush syncs, and takes those before along. */
-  #asAsked(write: BatchWrite, end: number | null): BatchWrite {
-    const isAsked = end !== null && [...this.#strictFlushes].some((reach) => reach.end <= end);
-    return isAsked || this.#strictAsked > this.#strictServed ? { ...write, durability: "strict" } : write;
+  #asAsked(write: BatchWrite, { drained = Infinity }: Held): BatchWrite {
+    const isAsked = [...this.#flushes].some(({ durability, end }) => durability === "strict" && end <= drained);
+    return isAsked ? { ...write, durability: "strict" } : write;
   }
 
   /** Before the acknowledgement, which would let a call run whose approval is in no chain. */
