@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { CraError } from "../../web/src/errors.js";
+import { Hashers } from "../../web/src/hashing.js";
+import type { HashText } from "../../web/src/hashing.js";
 import type { BatchMessage, DrainedBatch, DrainProgress } from "../../web/src/protocol.js";
 import type { BatchWrite } from "../../web/src/store.js";
 import { batchOf, chainLines, rawEvents } from "./events.js";
@@ -34,6 +36,17 @@ class HeldStore extends FaultyStore {
   letAllGo(): void {
     this.beforeCommit = () => Promise.resolve();
     while (this.waiting > 0) this.letGo();
+  }
+}
+
+/** A hash that cannot be had once, at the n-th time that it is asked for. */
+class BreakingHashers extends Hashers {
+  breaksAt = 0;
+
+  override ready(algorithm: string): HashText | null {
+    this.breaksAt -= 1;
+    if (this.breaksAt === 0) throw new CraError("hash_unavailable", "out of memory");
+    return super.ready(algorithm);
   }
 }
 
@@ -123,6 +136,23 @@ test("a flush does not take a source that waits for a lost acknowledgement for a
   await writer.flush();
   assert.deepEqual(await stored(store), await chainLines(rawEvents(0, 6)));
   assert.deepEqual(source.inFlight, []);
+});
+
+test("a turn that cannot hash drains no more once it is over, whatever is stored then", async () => {
+  const [held, hashers] = [new HeldStore(), new BreakingHashers()];
+  const { source, store, clock, writer } = await setUp(held, new FakeSource(), hashers);
+  source.queue.push(...[1, 2, 3].map((id) => batchOf(id, rawEvents((id - 1) * 2, 2))));
+  hashers.breaksAt = 2;
+  writer.wake();
+  await ticks();
+  assert.deepEqual([source.drains.length, held.waiting, writer.statistics().state], [2, 1, "backing_off"]);
+  held.letAllGo();
+  await ticks();
+  assert.equal(source.drains.length, 2);
+  clock.fire();
+  await writer.settle();
+  assert.deepEqual(store.writes.map(({ segments }) => segments.length), [1, 1, 1]);
+  assert.deepEqual([await stored(store), source.acked], [await chainLines(rawEvents(0, 6)), [1, 2, 3]]);
 });
 
 test("what is redelivered is stored behind the write that is on its way", async () => {

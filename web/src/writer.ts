@@ -119,6 +119,8 @@ export class TraceWriter {
   #turn: Promise<void> = Promise.resolve();
   /** The newest write; null once it is stored. A failed one stays until a turn stores what is held: nothing is written behind it. */
   #storing: Promise<void> | null = null;
+  /** While a turn takes batches from the source. */
+  #draining = false;
   /** The drain of the next batch, asked for while this one is planned. */
   #ahead: Promise<DrainedBatch> | null = null;
   /** The newest acknowledgement: the next batch is stored while its answer is on its way. */
@@ -342,6 +344,7 @@ export class TraceWriter {
   async #pump(asked: Promise<Flush> | null = null): Promise<void> {
     await this.#catchUp();
     let last = (await asked)?.end ?? null;
+    this.#draining = true;
     try {
       for (let reached = this.#drained; last === null || reached < last; ) {
         const batch: DrainedBatch = await (this.#ahead ?? this.#drain(last));
@@ -357,16 +360,17 @@ export class TraceWriter {
         this.#handOver(batch, plan);
       }
     } finally {
+      this.#draining = false;
       // What comes of it is held for the next turn.
       await this.#ahead?.catch(() => undefined);
       this.#ahead = null;
     }
   }
 
-  /** The source makes the next batch while the one before it is hashed, as soon as that is not the third. */
+  /** Have the source make the next batch while the one before it is hashed, as soon as that is not the third in flight. */
   #drainAhead(last: number): void {
     const drain = (): void => {
-      this.#ahead = heardLater(this.#drain(last));
+      if (this.#draining) this.#ahead = heardLater(this.#drain(last));
     };
     if (this.#storing === null) drain();
     else void this.#storing.then(drain, () => undefined);
