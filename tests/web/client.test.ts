@@ -535,6 +535,32 @@ test("connectTraces stores what a host's own bridge emits, and leaves the bridge
   assert.deepEqual([bridge.pending_events(), bridge.closed], [0, 0]);
 });
 
+test("connectTraces flushes what was made before the call, and rejects where Python is gone", async () => {
+  const bridge = new FakeBridge();
+  let isGone = false;
+  const ask = bridge.pending_events.bind(bridge);
+  bridge.pending_events = () => {
+    if (isGone) throw new Error("Object has already been destroyed");
+    return ask();
+  };
+  const connection = await connectTraces({ pyimport: () => asModule(bridge) }, { baseUrl: SITE, storage: "memory" });
+  const { session_id: sessionId } = JSON.parse(bridge.create_session("a", "g")) as { readonly session_id: string };
+  let [made, done] = [1, false];
+  const flushed = connection.flush().then(() => (done = true));
+  // Events that keep coming while it is stored.
+  while (!done) {
+    bridge.emit(sessionId, "note.taken", "{}");
+    made += 1;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await flushed;
+  await connection.flush();
+  assert.equal((await connection.statistics()).events_stored, made);
+  await connection.close();
+  isGone = true;
+  await assert.rejects(connection.flush(), withCode("closed"));
+});
+
 test("connectTraces without the wheel rejects", async () => {
   const pyodide = {
     pyimport: () => {

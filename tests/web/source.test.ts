@@ -48,23 +48,57 @@ test("the trace worker is told once per drain that much waits, from inside of th
   worker.close();
 });
 
+test("what is made is counted on where a trace worker is replaced, and once where a batch did not arrive", async () => {
+  const bridge = new FakeBridge();
+  const { session_id: sessionId } = JSON.parse(bridge.create_session("a", "g")) as { readonly session_id: string };
+  const connect = (before: TraceSource | null): [TraceSource, Channel<SourceMethods, None, SourceNotes>] => {
+    const { port1, port2 } = new MessageChannel();
+    const ignored = (): void => undefined;
+    const worker = new Channel<SourceMethods, None, SourceNotes>(port2, {
+      peer: "resolver",
+      handlers: {},
+      notes: { ready: ignored, pressure: ignored, durable: ignored },
+    });
+    return [new TraceSource(port1, bridge, before), worker];
+  };
+  const [first, dying] = connect(null);
+  bridge.emit(sessionId, "many.events", JSON.stringify({ count: 9 }));
+  await dying.call("drain", { max_events: 2 }, DEADLINE_MS);
+  const drain = bridge.drain_traces.bind(bridge);
+  bridge.drain_traces = (maxEvents) => {
+    drain(maxEvents);
+    throw new Error("out of memory");
+  };
+  await assert.rejects(dying.call("drain", { max_events: 3 }, DEADLINE_MS));
+  bridge.drain_traces = drain;
+  first.close();
+  dying.close();
+  const [second, worker] = connect(first);
+  assert.deepEqual(await worker.call("progress", null, DEADLINE_MS), { drained: 5, pending: 5 });
+  assert.equal((await worker.call("redeliver", null, DEADLINE_MS)).length, 2);
+  assert.equal(second.made(), 10);
+  second.close();
+  worker.close();
+});
+
 test("the trace worker hears of a call that waits to be stored, and can tell it that it is not", async () => {
   const bridge = new FakeBridge();
   const { port1, port2 } = new MessageChannel();
-  const heard: string[] = [];
+  const heard: unknown[] = [];
   const worker = new Channel<SourceMethods, None, SourceNotes>(port2, {
     peer: "resolver",
     handlers: {},
-    notes: { ready: () => undefined, pressure: () => heard.push("pressure"), durable: () => heard.push("durable") },
+    notes: { ready: () => undefined, pressure: () => heard.push("pressure"), durable: (body) => heard.push(body) },
   });
   const source = new TraceSource(port1, bridge);
+  bridge.create_session("a", "g");
   bridge.waitDurable();
   const refuse = (reason: string, session_ids: readonly string[] | null): Promise<null> =>
     worker.call("refuse", { reason, session_ids }, DEADLINE_MS);
   await refuse("the disk is full", null);
   await refuse("no chain", ["a", "b"]);
   await assert.rejects(refuse("", null), { code: "invalid_reason" });
-  assert.deepEqual(heard, ["durable"]);
+  assert.deepEqual(heard, [{ until: 1 }]);
   assert.deepEqual(bridge.refusals, [
     ["the disk is full", ""],
     ["no chain", '["a","b"]'],

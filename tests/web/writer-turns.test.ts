@@ -204,6 +204,29 @@ test("what had to be delivered again is synced by a strict flush, too", async ()
   );
 });
 
+test("a strict flush syncs what an earlier writer stored, and what was stored though it seemed to fail", async () => {
+  const store = new FaultyStore();
+  const batch = batchOf(1, rawEvents(0, 2));
+  const earlier = await setUp(store);
+  earlier.source.queue.push(batch);
+  await earlier.writer.flush();
+  const { source, writer } = await setUp(store);
+  source.inFlight.push(batch);
+  await writer.flush("strict");
+  const synced = (): unknown => store.writes.splice(0).map(({ durability, heads }) => [durability, heads.length]);
+  assert.deepEqual(synced(), [["relaxed", 1], ["strict", 0], ["strict", 1]]);
+
+  source.queue.push(batchOf(2, rawEvents(2, 2)));
+  store.afterCommit = () => {
+    store.afterCommit = () => undefined;
+    throw new CraError("store_failed", "the connection was lost");
+  };
+  await assert.rejects(writer.flush(), withCode("store_failed"));
+  await writer.flush();
+  await writer.flush("strict");
+  assert.deepEqual(synced(), [["relaxed", 1], ["relaxed", 0], ["strict", 1]]);
+});
+
 test("a strict flush is served by the turn before it, and waits for nothing that came after it", async () => {
   const held = new HeldStore();
   const { source, store, writer } = await setUp(held);

@@ -80,6 +80,8 @@ export class FaultyStore extends MemoryStore {
   headsAsked = 0;
   /** Called before each commit; what it does is over before the commit begins. */
   beforeCommit: () => Promise<void> = () => Promise.resolve();
+  /** Called when it is stored; what it throws is the commit's answer. */
+  afterCommit: () => void = () => undefined;
 
   override async head(sessionId: string): Promise<SessionHead | null> {
     this.headsAsked += 1;
@@ -93,7 +95,9 @@ export class FaultyStore extends MemoryStore {
     const fault = this.commitFaults.shift();
     if (fault !== undefined) throw fault;
     this.writes.push(write);
-    return await super.commit(write);
+    const done = await super.commit(write);
+    this.afterCommit();
+    return done;
   }
 }
 

@@ -54,7 +54,7 @@ export function groupEvents(bytes: Uint8Array, group: BatchGroup): RawEvent[] | 
 type Matched = RegExpExecArray &
   [string, string, string, string, string | undefined, string, string, string, string];
 
-/** What the expression of a whole text says of what is between its ends. */
+/** What an expression `^...$` says of what is between: of alternatives it has none outside of groups. */
 function within({ source }: RegExp): string {
   return source.slice(1, -1);
 }

@@ -3,8 +3,10 @@
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** What an encoder's memory begins with, and how much text it encodes at once: a call costs as much as 1,000 characters. */
+/** What an encoder's memory begins with. */
 const START_BYTES = 65_536;
+
+/** How much text is encoded at once: each call of encodeInto costs as much as 1,000 characters. */
 const CHUNK_LENGTH = 16_384;
 
 /** Memory that grew beyond this is given up by the next call. */

@@ -24,7 +24,7 @@ export async function connectTraces(pyodide: PyodideLike, options: TraceOptions 
   let source: TraceSource | null = null;
   const connectSource = (port: MessagePort): Promise<void> => {
     source?.close();
-    source = new TraceSource(port, bridge);
+    source = new TraceSource(port, bridge, source);
     return Promise.resolve();
   };
   const release = (): void => {
@@ -38,6 +38,15 @@ export async function connectTraces(pyodide: PyodideLike, options: TraceOptions 
     release();
     throw cause;
   }
+  /** Where a flush ends: what Python makes while the trace worker hears of it need not be waited for. */
+  const made = (): number | null => {
+    try {
+      return source?.made() ?? null;
+    } catch {
+      // Python is gone or was given back, which the trace worker knows to tell.
+      return null;
+    }
+  };
   let closing: Promise<void> | null = null;
   const close = async (): Promise<void> => {
     try {
@@ -49,8 +58,7 @@ export async function connectTraces(pyodide: PyodideLike, options: TraceOptions 
     }
   };
   return {
-    // What Python makes while the trace worker hears of it need not be waited for.
-    flush: (flushOptions) => client.flush(flushOptions, source?.made() ?? null),
+    flush: (flushOptions) => client.flush(flushOptions, made()),
     traces: (sessionId) => client.traces(sessionId),
     verify: (sessionId, verifyOptions) => client.verify(sessionId, verifyOptions),
     checkpoints: (sessionId) => client.checkpoints(sessionId),

@@ -30,7 +30,7 @@ const NIL_UUID = "00000000-0000-0000-0000-000000000000";
 /** Session ends and approvals are decisions of people and ends of chains: they are made durable against power loss. */
 const STRICT_EVENT = /^(?:session\.ended|approval\.[a-z_]+)$/;
 
-/** Chained at a stretch, about 1 ms: then what waits is heard, so that the store and the source go on meanwhile. */
+/** Hashed at a stretch, about 1 ms: then what waits is heard, so that the store and the source go on meanwhile. */
 const EVENTS_AT_A_STRETCH = 250;
 
 const encoder = new Utf8Encoder();

@@ -81,7 +81,11 @@ export interface BatchMessage {
   readonly bytes: Uint8Array;
 }
 
-/** How many events the resolver's side has given away by drains over this port, and how many it still has. */
+/**
+ * How many events the resolver's side has given away by drains, and how many it still has. The sum is how many it has
+ * made: by that count a flush tells where it ends. It goes on when a trace worker is replaced; what is delivered again
+ * counts once.
+ */
 export interface DrainProgress {
   readonly drained: number;
   readonly pending: number;
@@ -184,7 +188,7 @@ export interface TraceMethods {
     };
     result: null;
   };
-  /** `until` counts the events that the source had made, drained or not, at the call; null where only the source knows. */
+  /** `until` is how many events had been made at the call (DrainProgress); null where only the source knows. */
   flush: { params: { readonly durability: Durability; readonly until: number | null }; result: null };
   /** Everything that can be drained is stored; does not report quarantined events as flush does. */
   settle: { params: null; result: null };
@@ -242,6 +246,6 @@ export interface SourceNotes {
   ready: null;
   /** Drain now instead of at the next interval. */
   pressure: null;
-  /** As pressure, and store the first so many events so that they survive a power loss: a call waits for them. */
-  durable: number;
+  /** As pressure, and store the first `until` events so that they survive a power loss: a call waits for them. */
+  durable: { readonly until: number };
 }

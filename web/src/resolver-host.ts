@@ -63,7 +63,7 @@ export class ResolverHost {
     this.#tracesPort = port;
     if (this.#loaded === null) return null;
     this.#source?.close();
-    this.#source = new TraceSource(port, this.#loaded.bridge);
+    this.#source = new TraceSource(port, this.#loaded.bridge, this.#source);
     return null;
   }
 

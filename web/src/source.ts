@@ -4,22 +4,22 @@ import { checkedBatch, parseAnswer } from "./bridge.js";
 import type { Bridge } from "./bridge.js";
 import { Channel, Reply } from "./channel.js";
 import type { None } from "./channel.js";
-import type { DrainProgress, RunningSessions, SourceMethods, SourceNotes } from "./protocol.js";
+import type { BatchMessage, DrainProgress, RunningSessions, SourceMethods, SourceNotes } from "./protocol.js";
 
 export class TraceSource {
   readonly #bridge: Bridge;
   readonly #channel: Channel<None, SourceMethods, None, SourceNotes>;
-  /** Events that were given away by drains; what is delivered again counts once. */
-  #drained = 0;
+  #drained: number;
 
-  constructor(port: MessagePort, bridge: Bridge) {
+  /** `before` is the source of the trace worker that this one's replaces. */
+  constructor(port: MessagePort, bridge: Bridge, before: TraceSource | null = null) {
+    this.#drained = before === null ? 0 : before.#drained;
     this.#bridge = bridge;
     this.#channel = new Channel<None, SourceMethods, None, SourceNotes>(port, {
       peer: "trace worker",
       handlers: {
         drain: ({ max_events }) => {
-          const batch = checkedBatch(bridge.drain_traces(max_events));
-          this.#drained += batch.count;
+          const batch = this.#drain(max_events);
           return new Reply({ ...batch, ...this.#progress() }, [batch.bytes.buffer]);
         },
         ack: ({ batch_id }) => bridge.ack(batch_id),
@@ -42,13 +42,13 @@ export class TraceSource {
     // Python tells, so that a page's own Pyodide need not ask after each call. The note leaves in the middle of that
     // call; what it asks for is answered once Python returns.
     bridge.on_pressure((callWaits) => {
-      if (callWaits) this.#channel.note("durable", this.made());
+      if (callWaits) this.#channel.note("durable", { until: this.made() });
       else this.wake();
     });
     this.#channel.note("ready", null);
   }
 
-  /** How many events were made so far, drained or not: where a flush that is asked for now ends. */
+  /** How many events were made so far: where a flush that is asked for now ends. Throws what Python does. */
   made(): number {
     const { drained, pending } = this.#progress();
     return drained + pending;
@@ -62,6 +62,16 @@ export class TraceSource {
   close(): void {
     this.#channel.close();
     this.#bridge.on_pressure(undefined);
+  }
+
+  /** What left Python is counted also where it did not arrive: it will be delivered again. */
+  #drain(maxEvents: number): BatchMessage {
+    const before = this.#bridge.pending_events();
+    try {
+      return checkedBatch(this.#bridge.drain_traces(maxEvents));
+    } finally {
+      this.#drained += before - this.#bridge.pending_events();
+    }
   }
 
   #progress(): DrainProgress {

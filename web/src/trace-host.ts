@@ -80,7 +80,7 @@ export class TraceHost {
         pressure: () => {
           this.#opened?.writer.wake();
         },
-        durable: (until) => {
+        durable: ({ until }) => {
           this.#opened?.writer.wakeStrict(until);
         },
       },

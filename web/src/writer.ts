@@ -52,8 +52,8 @@ export interface WriterOptions {
 export const DRAIN_INTERVAL_MS = 250;
 
 /**
- * Events per batch: at 1,000 a transaction, strict durability costs 4 %; hashing them takes under 10 ms. The last that is
- * asked for takes up to a quarter more along, which would keep whoever waits for a batch of its own.
+ * Events per batch: at 1,000 a transaction, strict durability costs 4 %; hashing them takes some 5 ms. The last one that
+ * is asked for takes up to a quarter more along: whoever waits would wait for another transaction.
  */
 export const BATCH_EVENTS = 1_000;
 const LAST_BATCH_EVENTS = 1_250;
@@ -71,12 +71,14 @@ type Held = BatchMessage & Partial<DrainProgress>;
 /** Asks for all that the source had made at that time to be stored. */
 class Flush {
   readonly durability: Durability;
-  /** How many events that are; no write serves it before that is known. */
-  end: number;
+  /** How many events that are, by the source's count. */
+  readonly end: number;
+  /** Its turn has begun, which tells by itself how it ended. */
+  inTurn = false;
   readonly served: Promise<void>;
   #serve: () => void = () => undefined;
 
-  constructor(durability: Durability, end = Infinity) {
+  constructor(durability: Durability, end: number) {
     this.durability = durability;
     this.end = end;
     this.served = new Promise((resolve) => {
@@ -84,14 +86,17 @@ class Flush {
     });
   }
 
-  /** All of it is stored, by a turn before its own. */
   serve(): void {
-    this.#serve();
+    if (!this.inTurn) this.#serve();
   }
+}
 
-  /** From now on its turn tells how it ended. */
-  begin(): void {
-    this.#serve = () => undefined;
+/** Resolves when a turn before its own has stored all of it; where it could not even be asked, its own turn tells. */
+async function served(asked: Promise<Flush>): Promise<void> {
+  try {
+    await (await asked).served;
+  } catch {
+    await new Promise(() => undefined);
   }
 }
 
@@ -110,10 +115,10 @@ export class TraceWriter {
   readonly #held: Held[] = [];
   readonly #notices: QuarantineNotice[] = [];
   /**
-   * What a power cut may take, until a strict write follows: where it begins by the count of what was drained (-1 where
-   * nobody knows), and the session of the newest such write.
+   * What a power cut may take, until a strict write follows: where it begins by the source's count (-1 where nobody knows),
+   * and the session of the newest such write, null for that of an earlier writer.
    */
-  #relaxed: { readonly from: number; readonly sessionId: string } | null = null;
+  #relaxed: { readonly from: number; readonly sessionId: string | null } | null = { from: -1, sessionId: null };
   readonly #counts = { batches_stored: 0, events_stored: 0, events_skipped: 0, events_quarantined: 0, retries: 0 };
   #unreported: QuarantineNotice[] = [];
   #turn: Promise<void> = Promise.resolve();
@@ -125,7 +130,7 @@ export class TraceWriter {
   #ahead: Promise<DrainedBatch> | null = null;
   /** The newest acknowledgement: the next batch is stored while its answer is on its way. */
   #acking: Promise<void> = Promise.resolve();
-  /** How many events the source has given away by drains, as far as it is known here. */
+  /** How many events the source has given away by drains, as the last answer to one said. */
   #drained = 0;
   /** Those that no write has served yet, also where they were told that one failed. */
   readonly #flushes = new Set<Flush>();
@@ -164,21 +169,19 @@ export class TraceWriter {
    * Store everything that was pending before the call. Rejects with the store's or the source's error; what was drained
    * stays held and is tried again. Does not tell of quarantined events: `flush` does.
    *
-   * `strict` makes all that was ever stored here durable against power loss. `until` is how many events the source had
-   * made when it was asked for, where that is known: else the source is asked, and what it makes until then counts too.
+   * `strict` makes all of it, and all that was stored before, durable against power loss. `until` is how many events the
+   * source had made at the call, where that is known: else the source is asked, and what it makes until then counts too.
    */
   async settle(durability: Durability = "relaxed", until: number | null = null): Promise<void> {
     if (this.#closed) throw new CraError("closed", "the trace writer is closed");
-    const flush = new Flush(durability);
     // Asked now, so that what comes later need not be waited for.
-    const asked = heardLater(this.#limit(flush, until));
-    // The turns before it may get there, too, and go on behind it.
-    await Promise.race([flush.served, heardLater(this.#settleInTurn(flush, asked))]);
+    const asked = heardLater(this.#ask(durability, until));
+    // The turns before its own may store all of it, too, and go on behind it.
+    await Promise.race([served(asked), heardLater(this.#settleInTurn(asked))]);
   }
 
-  /** Find out where the flush ends. A write that gets there before its turn serves it. */
-  async #limit(flush: Flush, until: number | null): Promise<Flush> {
-    flush.end = until ?? (await this.#made());
+  async #ask(durability: Durability, until: number | null): Promise<Flush> {
+    const flush = new Flush(durability, until ?? (await this.#made()));
     this.#flushes.add(flush);
     return flush;
   }
@@ -188,14 +191,20 @@ export class TraceWriter {
     return drained + pending;
   }
 
-  async #settleInTurn(flush: Flush, asked: Promise<Flush>): Promise<void> {
+  async #settleInTurn(asked: Promise<Flush>): Promise<void> {
     const { last } = await this.#inTurn(async () => {
-      flush.begin();
+      void asked.then(
+        (flush) => {
+          flush.inTurn = true;
+        },
+        () => undefined,
+      );
       await this.#pump(asked);
       return { last: this.#storing };
     });
     await last;
     await this.#acking;
+    const flush = await asked;
     if (flush.durability === "strict" && this.#isRelaxed(flush)) await this.#inTurn(() => this.#harden(flush));
     this.#flushes.delete(flush);
   }
@@ -422,9 +431,10 @@ export class TraceWriter {
     await this.#storing;
     while (this.#relaxed !== null && this.#isRelaxed(flush)) {
       const { sessionId } = this.#relaxed;
-      const head = await store.head(sessionId);
-      const expected = [{ session_id: sessionId, head }];
-      const heads = head === null ? [] : [head];
+      const head = sessionId === null ? (await store.sessions()).at(-1) : await store.head(sessionId);
+      const heads = head === undefined || head === null ? [] : [head];
+      const expected = heads.map((one) => ({ session_id: one.session_id, head: one }));
+      // Without a session there is nothing to sync.
       const done = await store.commit({ expected, segments: [], heads, quarantine: [], durability: "strict" });
       if (done) this.#relaxed = null;
     }
@@ -476,7 +486,12 @@ export class TraceWriter {
     const sessionId = heads.at(-1)?.session_id;
     if (sessionId === undefined) return;
     const from = drained === undefined ? -1 : drained - count;
-    this.#relaxed = durability === "strict" ? null : { from: Math.min(from, this.#relaxed?.from ?? from), sessionId };
+    if (durability === "strict") this.#relaxed = null;
+    else this.#noteRelaxed(from, sessionId);
+  }
+
+  #noteRelaxed(from: number, sessionId: string | null): void {
+    this.#relaxed = { from: Math.min(from, this.#relaxed?.from ?? from), sessionId };
   }
 
   /** All up to the end of a batch is stored. Behind one that was delivered again there may be another. */
@@ -523,6 +538,8 @@ export class TraceWriter {
       try {
         return await this.#options.store.commit(write);
       } catch (cause) {
+        // It may be stored all the same, and only its answer be lost.
+        this.#noteRelaxed(-1, this.#relaxed?.sessionId ?? null);
         const isFull = cause instanceof CraError && cause.code === "store_full";
         if (!isFull || (await this.#options.makeRoom()) === 0) throw cause;
       }
