@@ -176,8 +176,14 @@ export class TraceWriter {
     if (this.#closed) throw new CraError("closed", "the trace writer is closed");
     // Asked now, so that what comes later need not be waited for.
     const asked = heardLater(this.#ask(durability, until));
-    // The turns before its own may store all of it, too, and go on behind it.
-    await Promise.race([served(asked), heardLater(this.#settleInTurn(asked))]);
+    try {
+      // The turns before its own may store all of it, too, and go on behind it.
+      await Promise.race([served(asked), heardLater(this.#settleInTurn(asked))]);
+    } catch (cause) {
+      // The retry serves nobody any more, but is as strict as it was asked to be.
+      if (durability === "relaxed") void asked.then((flush) => this.#flushes.delete(flush), () => false);
+      throw cause;
+    }
   }
 
   async #ask(durability: Durability, until: number | null): Promise<Flush> {
