@@ -137,6 +137,22 @@ test("an end that this worker has tried to sign is not tried again by its start"
   assert.deepEqual([made.statistics().signed, made.statistics().failed, store.asked], [0, 1, 1]);
 });
 
+test("an end that its start finds before the worker is told that it stored it is signed once", async () => {
+  const { store, signer: made, step, sizes } = signer(10);
+  await store.commit({
+    expected: [{ session_id: SESSION_A, head: null }],
+    segments: [],
+    heads: [head(12, { ended: true })],
+    quarantine: [],
+    durability: "relaxed",
+  });
+  await made.catchUp();
+  step(0, 11);
+  step(11, 12, { ended: true });
+  await made.idle();
+  assert.deepEqual([await sizes(), made.statistics().signed], [[12], 1]);
+});
+
 test("what waits is one checkpoint a session, the newest, and nobody waits for it", async () => {
   const { signer: made, step, sizes } = signer(1);
   for (let at = 1; at <= 100; at += 1) step(at - 1, at);

@@ -52,6 +52,8 @@ export class CheckpointSigner {
   readonly #waiting = new Map<string, SessionHead>();
   /** Sizes up to which was signed, or tried to, until `catchUp` has looked at all sessions. */
   #tried: Map<string, number> | null = new Map();
+  /** Ends that `catchUp` signed: this worker may have stored one a moment ago, and is told of it after that. */
+  readonly #caughtUp = new Set<string>();
   #turn: Promise<void> | null = null;
   #signing: Signing | null = null;
   #state: CheckpointStatistics["state"] = "waiting";
@@ -68,6 +70,11 @@ export class CheckpointSigner {
     const { every } = this.#options;
     const before = new Map(expected.map(({ session_id, head }) => [session_id, head?.next_sequence ?? 0]));
     for (const head of heads) {
+      // Nothing smaller is signed behind an end.
+      if (this.#caughtUp.has(head.session_id)) {
+        if (head.ended) this.#caughtUp.delete(head.session_id);
+        continue;
+      }
       const passed = Math.floor(head.next_sequence / every) > Math.floor((before.get(head.session_id) ?? 0) / every);
       if (passed || head.ended) this.sign(head);
     }
@@ -92,7 +99,9 @@ export class CheckpointSigner {
       const { session_id: sessionId, next_sequence: size } = head;
       const isOurs = head.imported !== true && head.algorithm !== "";
       const known = Math.max(sizes.get(sessionId) ?? 0, this.#tried?.get(sessionId) ?? 0);
-      if (head.ended && isOurs && known < size) this.sign(head);
+      if (!head.ended || !isOurs || known >= size) continue;
+      this.#caughtUp.add(sessionId);
+      this.sign(head);
     }
     this.#tried = null;
     await this.idle();
