@@ -29,14 +29,19 @@ void describe("timers", () => {
     process.on("exit", () => { console.log("exit after", performance.now() - closed); });
   `;
 
+  /** The shortest of up to three runs: what holds a process up does so each time, a busy machine does not. */
   async function exitMs(name: string, script: string): Promise<number> {
     const path = join(folder, name);
     await writeFile(path, script);
-    const { code, output } = await run([path], folder);
-    assert.equal(code, 0, output);
-    const [, milliseconds] = /^exit after ([0-9.]+)$/m.exec(output) ?? [];
-    assert.ok(milliseconds !== undefined, output);
-    return Number(milliseconds);
+    let shortest = Infinity;
+    for (let n = 0; n < 3 && shortest > 100; n += 1) {
+      const { code, output } = await run([path], folder);
+      assert.equal(code, 0, output);
+      const [, milliseconds] = /^exit after ([0-9.]+)$/m.exec(output) ?? [];
+      assert.ok(milliseconds !== undefined, output);
+      shortest = Math.min(shortest, Number(milliseconds));
+    }
+    return shortest;
   }
 
   test("run in the resolver's worker, and the client tells of them", async () => {
@@ -46,8 +51,12 @@ void describe("timers", () => {
     try {
       const sessionId = await cra.createSession({ agentId: "a", goal: "wait" });
       assert.equal((await cra.statistics()).resolver.clock.timers?.tracked, 1);
-      await new Promise((done) => setTimeout(done, 2_500));
-      const { clock, sessions_active } = (await cra.statistics()).resolver;
+      let { clock, sessions_active } = (await cra.statistics()).resolver;
+      const until = performance.now() + 30_000;
+      while ((clock.heartbeats < 2 || sessions_active > 0) && performance.now() < until) {
+        await new Promise((done) => setTimeout(done, 20));
+        ({ clock, sessions_active } = (await cra.statistics()).resolver);
+      }
       assert.deepEqual([sessions_active, clock.sessions_timed_out, clock.timers?.tracked], [0, 1, 0]);
       assert.ok(clock.heartbeats >= 2);
       await assert.rejects(cra.resolve({ sessionId, goal: "g" }), withCode("session_ended", "/requester/session_id"));
