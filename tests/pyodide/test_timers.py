@@ -135,7 +135,8 @@ const text = new TextDecoder().decode(batch.bytes);
 call("close");
 return {
   configured, again, started, ended, refused,
-  types: ["runtime.heartbeat", "session.ended"].map((type) => text.split(type).length - 1), beats: ended.heartbeats,
+  types: ["runtime.heartbeat", "session.ended"].map((type) => text.split(type).length - 1),
+  beats: ended.heartbeats,
 };
 """
 
