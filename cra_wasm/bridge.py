@@ -409,6 +409,17 @@ def redeliver() -> Any:
 
 
 @_answers_in_json
+def end() -> Json:
+    """End the runtime, but let its last traces be drained until `close`; returns {"ended"}.
+
+    Other calls answer `resolver_closed`. An executor that runs may still come to its end and record it.
+    """
+    if _resolver:
+        _resolver[0].close()
+    return {"ended": bool(_resolver)}
+
+
+@_answers_in_json
 def close() -> Json:
     """Close the runtime and return {"closed"}; the next call starts a new one."""
     closed = bool(_resolver)

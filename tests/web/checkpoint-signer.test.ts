@@ -37,8 +37,7 @@ function signer(every: number): { store: FaultyStore; problems: string[]; signer
   const problems: string[] = [];
   const made = new CheckpointSigner({ store, every, nowMs: () => 1_000, onProblem: ({ code }) => problems.push(code) });
   const step = (from: number, to: number, members: Partial<SessionHead> = {}): void => {
-    const before = from === 0 ? null : head(from, { ...members, ended: false });
-    made.stored({ expected: [{ session_id: members.session_id ?? SESSION_A, head: before }], heads: [head(to, members)] });
+    made.stored([{ before: from, head: head(to, members) }]);
   };
   const sizes = async (): Promise<number[]> => (await made.lines(SESSION_A)).map((line) => parseNote(parseEntry(line).note).size);
   return { store, problems, signer: made, step, sizes };

@@ -746,3 +746,86 @@ test("a stream that fails, or a trace worker that dies, interrupts an import and
     assert.deepEqual(await cra.sessions(), []);
   });
 });
+
+// PROTOCOL 3.18.1
+test("a session that retention removes while it is read or verified rejects, and does not look cut off", async () => {
+  const options: CraOptions = { storage: "file", databaseName: await newFolder("overtaken"), retention: { maxSessions: 1 } };
+  await withCra(options, async (cra) => {
+    const removeIt = async (): Promise<void> => {
+      const removed = (await cra.statistics()).traces.sessions_removed;
+      await cra.endSession(await cra.createSession({ agentId: "a", goal: "g" }));
+      while ((await cra.statistics()).traces.sessions_removed === removed) await cra.flush();
+    };
+    const long = async (): Promise<string> => {
+      const sessionId = await cra.createSession({ agentId: "a", goal: "g" });
+      for (let n = 0; n < 10; n += 1) await cra.emit(sessionId, "many.events", { count: 1_000 });
+      await cra.endSession(sessionId);
+      await cra.flush();
+      return sessionId;
+    };
+    const reader = cra.exportStream(await long()).getReader();
+    await reader.read();
+    await removeIt();
+    await assert.rejects(async () => {
+      while (!(await reader.read()).done);
+    }, withCode("session_removed"));
+    // Its witness is asked before its events are read.
+    const sessionId = await long();
+    const server = createServer((_, response) => {
+      void removeIt().then(() => response.end());
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const witness = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    await assert.rejects(cra.verify(sessionId, { witness }), withCode("session_removed"));
+    server.close();
+  });
+});
+
+// PROTOCOL 3.17.3
+test("a client that closes makes no more events behind what it stores", async () => {
+  const options: CraOptions = { storage: "file", databaseName: await newFolder("closing") };
+  const server = createServer(() => undefined);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const cra = await createCra({ baseUrl: SITE, ...options, witness: { url } });
+  const sessionId = await cra.createSession({ agentId: "a", goal: "g" });
+  // A checkpoint that its witness never answers for holds the close up.
+  await cra.endSession(await cra.createSession({ agentId: "a", goal: "g" }));
+  await cra.flush();
+  const closing = cra.close();
+  const taken: string[] = [];
+  await assert.rejects(async () => {
+    for (;;) {
+      await cra.emit(sessionId, "note.taken", {});
+      taken.push("note.taken");
+    }
+  }, withCode("resolver_closed"));
+  await closing;
+  server.closeAllConnections();
+  server.close();
+  await withCra(options, async (next) => {
+    while ((await next.statistics()).traces.recovery === "waiting") await next.flush();
+    const types = (await eventsOf(next.traces(sessionId))).map(({ event_type }) => event_type);
+    assert.deepEqual(types, ["session.started", ...taken, "session.ended"]);
+  });
+});
+
+// PROTOCOL 3.17.3
+test("a client that closes while an executor runs does not claim that nothing can be missing", async () => {
+  const options: CraOptions = { storage: "file", databaseName: await newFolder("executing") };
+  const cra = await createCra({ baseUrl: SITE, ...options });
+  const begun = new Promise<void>((resolve) => {
+    void cra.registerExecutor("a.b", () => new Promise(() => { resolve(); }));
+  });
+  const sessionId = await cra.createSession({ agentId: "a", goal: "g" });
+  const executing = cra.execute({ sessionId, resolutionId: "r", actionId: "a.b", parameters: {} });
+  const rejected = assert.rejects(executing, withCode("closed"));
+  await begun;
+  await cra.close();
+  await rejected;
+  await withCra(options, async (next) => {
+    while ((await next.statistics()).traces.recovery === "waiting") await next.flush();
+    const types = (await eventsOf(next.traces(sessionId))).map(({ event_type }) => event_type);
+    assert.deepEqual(types, ["session.started", "trace.gap", "session.ended"]);
+  });
+});

@@ -9,6 +9,7 @@ import { batchOf, hashedWith, rawEvent, uuid } from "./events.js";
 
 const MAX_IN_FLIGHT = 2;
 const WAKE_EVENTS = 500;
+const CLOSED = refused("resolver_closed", "this resolver was closed: make another");
 
 function refused(code: string, message: string, details: Readonly<Record<string, unknown>> = {}): string {
   return JSON.stringify({ error: { code, message, details } });
@@ -24,6 +25,7 @@ export class FakeBridge implements Bridge {
   #batchId = 0;
   #listener: ((callWaits: boolean) => void) | undefined = undefined;
   #asleep = false;
+  #ended = false;
   closed = 0;
   /** What was told of calls that wait: the reason, and the sessions as they crossed. */
   readonly refusals: (readonly [string, string])[] = [];
@@ -67,6 +69,7 @@ export class FakeBridge implements Bridge {
   }
 
   create_session(agentId: string, goal: string, algorithm = "", parent = ""): string {
+    if (this.#ended) return CLOSED;
     if (algorithm === "blake3" && !this.packages.includes("blake3")) return refused("hash_unavailable", "load it first");
     const sessionId = uuid(0x5e5, this.#sequences.size);
     this.#sequences.set(sessionId, 0);
@@ -105,6 +108,9 @@ export class FakeBridge implements Bridge {
     } catch (cause) {
       const { code, message } = CraError.from(cause, "unexpected");
       return JSON.stringify({ status: "error", result: null, error: { code, message, details: {} } });
+    } finally {
+      // An executor that outlives the end is recorded.
+      if (this.#ended && this.#sequences.has(session_id ?? "")) this.#push(session_id ?? "", "action.completed", {});
     }
   }
 
@@ -123,6 +129,7 @@ export class FakeBridge implements Bridge {
   }
 
   emit(sessionId: string, eventType: string, payloadJson: string): string {
+    if (this.#ended) return CLOSED;
     const count = eventType === "many.events" ? (JSON.parse(payloadJson) as { readonly count: number }).count : 1;
     for (let n = 0; n < count; n += 1) this.#push(sessionId, eventType, { n });
     return JSON.stringify({ event_id: uuid(1, 0), sequence: (this.#sequences.get(sessionId) ?? 1) - 1 });
@@ -193,6 +200,11 @@ export class FakeBridge implements Bridge {
 
   redeliver(): readonly BatchMessage[] {
     return this.#inFlight.map(copyOf);
+  }
+
+  end(): string {
+    this.#ended = true;
+    return JSON.stringify({ ended: true });
   }
 
   close(): void {

@@ -20,7 +20,7 @@ import { Recovery } from "../../web/src/recovery.js";
 import { FileStore } from "../../web/src/store-file.js";
 import { IndexedDbStore } from "../../web/src/store-indexeddb.js";
 import { MemoryStore } from "../../web/src/store-memory.js";
-import type { TraceStore } from "../../web/src/store.js";
+import type { StagedSession, TraceStore } from "../../web/src/store.js";
 import { blake3Events, chainLines, jsonl, rawEvent, rawEvents, SESSION_A, SESSION_B } from "./events.js";
 import { FakeLockManager } from "./fake-locks.js";
 
@@ -231,6 +231,33 @@ for (const [kind, newPlace] of Object.entries(places)) {
       await assert.rejects(imports.take(chunk), refusing("import_interrupted"));
       await assert.rejects(imports.take({ ...chunk, import_id: "../x", offset: 0 }), refusing("invalid_id"));
       await imports.abort(chunk.import_id);
+    });
+
+    test("that is aborted while its first part is staged leaves nothing", async () => {
+      const place = await newPlace();
+      const store = await place.open();
+      const stage = store.stage.bind(store);
+      let [abort, begun]: [() => void, Promise<void>] = [(): void => undefined, Promise.resolve()];
+      const begins = new Promise<void>((resolve) => {
+        store.stage = async (importId): Promise<StagedSession> => {
+          const staged = await stage(importId);
+          resolve();
+          await begun;
+          return staged;
+        };
+      });
+      begun = new Promise((resolve) => {
+        abort = resolve;
+      });
+      const imports = new Imports(store);
+      const importId = randomUUID();
+      const taken = imports.take({ import_id: importId, offset: 0, bytes: new Uint8Array(jsonl(await endedLines())), last: true });
+      await begins;
+      const aborted = imports.abort(importId);
+      abort();
+      await assert.rejects(taken, refusing("import_interrupted"));
+      await aborted;
+      assert.deepEqual([await place.leftovers(), await store.sessions()], [0, []]);
     });
 
     test("of one session twice at once stores it once", async () => {

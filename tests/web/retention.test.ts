@@ -185,6 +185,22 @@ void describe("a keeper", () => {
       assert.equal(timers.waiting.size, 0);
     });
 
+    test("looks once more, not once for each, for all that ask while it looks", async () => {
+      const store = new Store(ended("old", 0));
+      let looks = 0;
+      const footprints = store.footprints.bind(store);
+      store.footprints = (): Promise<readonly Footprint[]> => {
+        looks += 1;
+        return footprints();
+      };
+      const keeper = new Keeper(store, { maxSessions: 1 });
+      const first = keeper.keep(new Timers(), noProblem);
+      await Promise.resolve();
+      store.all.push(ended("new", 1));
+      await Promise.all([first, ...Array.from({ length: 100 }, () => keeper.keep(new Timers(), noProblem))]);
+      assert.deepEqual([looks <= 3, keeper.removed], [true, 1], `${looks} looks`);
+    });
+
     test("looks at least each hour and never in a loop", () => {
       const now = Date.now();
       assert.equal(untilNextLook([], { maxAgeDays: 1 }, now), 3_600_000);

@@ -604,6 +604,37 @@ test("an end that is stored is told, once", async () => {
   assert.deepEqual(ended, [SESSION_B]);
 });
 
+test("an end that was stored by a write whose answer was an error is told, once, and by what it was before", async () => {
+  const { source, store, writer, ended, changes } = await setUp();
+  source.queue.push(batchOf(1, rawEvents(0, 3)));
+  await writer.flush();
+  store.afterCommit = (): void => {
+    store.afterCommit = (): void => undefined;
+    throw new CraError("store_failed", "the connection was lost");
+  };
+  source.queue.push(batchOf(2, [rawEvent(3, { type: "session.ended" })], [rawEvent(0, { session: SESSION_B })]));
+  await assert.rejects(writer.flush(), withCode("store_failed"));
+  assert.deepEqual(ended, []);
+  await writer.flush();
+  await writer.flush();
+  assert.deepEqual(ended, [SESSION_A]);
+  assert.deepEqual(
+    changes.map(({ before, head }) => [head.session_id, before, head.next_sequence]),
+    [[SESSION_A, 0, 3], [SESSION_A, 3, 4], [SESSION_B, 0, 1]],
+  );
+  assert.equal(store.locks.holds(SESSION_A), false);
+});
+
+test("of flushes at the same time none resolves over a quarantined event, and the next one does", async () => {
+  const { source, writer } = await setUp();
+  source.queue.push(batchOf(1, rawEvents(0, 3)));
+  await writer.flush();
+  source.queue.push(batchOf(2, rawEvents(1, 3, { kind: 9 })));
+  const flushes = [writer.flush(), writer.flush("strict"), writer.flush()];
+  await Promise.all(flushes.map((flush) => assert.rejects(flush, withCode("session_forked"))));
+  await writer.flush();
+});
+
 test("a flush ends while events keep coming", async () => {
   const { source, store, writer } = await setUp();
   let made = 1;

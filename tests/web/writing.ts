@@ -6,7 +6,7 @@ import { Hashers } from "../../web/src/hashing.js";
 import type { QuarantineNotice, SessionHead } from "../../web/src/model.js";
 import type { BatchMessage, DrainedBatch, DrainProgress } from "../../web/src/protocol.js";
 import { MemoryStore } from "../../web/src/store-memory.js";
-import type { BatchWrite } from "../../web/src/store.js";
+import type { BatchWrite, StoredChange } from "../../web/src/store.js";
 import { TraceWriter } from "../../web/src/writer.js";
 import type { BatchSource, WriterClock } from "../../web/src/writer.js";
 import { batchOf, SESSION_A } from "./events.js";
@@ -132,6 +132,8 @@ export interface Setup {
   /** What each attempt to make room removes. */
   readonly rooms: number[];
   readonly ended: string[];
+  /** What the writer told of each stored batch. */
+  readonly changes: StoredChange[];
 }
 
 export async function setUp(
@@ -141,7 +143,7 @@ export async function setUp(
 ): Promise<Setup> {
   const clock = new FakeClock();
   const problems: Problem[] = [];
-  const [rooms, ended]: [number[], string[]] = [[], []];
+  const [rooms, ended, changes]: [number[], string[], StoredChange[]] = [[], [], []];
   await hashers.load("sha256");
   const writer = new TraceWriter({
     source,
@@ -150,10 +152,11 @@ export async function setUp(
     hashers,
     atRisk: () => 65_537,
     makeRoom: () => Promise.resolve(rooms.shift() ?? 0),
+    onStored: (stored) => void changes.push(...stored),
     onEnded: (sessionId) => ended.push(sessionId),
     onProblem: ({ code }, notice) => problems.push({ code, notice }),
   });
-  return { source, store, clock, problems, writer, rooms, ended };
+  return { source, store, clock, problems, writer, rooms, ended, changes };
 }
 
 export async function stored(store: MemoryStore, sessionId = SESSION_A): Promise<string[]> {

@@ -30,6 +30,8 @@ export interface Bridge extends JsonFunctions {
   drain_traces(maxEvents: number): BatchOrError;
   ack(batchId: number): boolean;
   redeliver(): readonly BatchOrError[];
+  /** End the runtime, but let its last traces be drained until `close`. */
+  end(): string;
   close(): unknown;
   /** Give the functions' proxies back to Python. */
   destroy?(): void;
@@ -64,6 +66,7 @@ const NAMES: Readonly<Record<BridgeName, true>> = {
   drain_traces: true,
   ack: true,
   redeliver: true,
+  end: true,
   close: true,
 };
 

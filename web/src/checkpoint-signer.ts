@@ -10,7 +10,7 @@ import type { VerifierKey } from "./checkpoint.js";
 import { publicKeyOf, signCheckpoint } from "./checkpoint-keys.js";
 import { CraError } from "./errors.js";
 import type { CheckpointStatistics, SessionHead } from "./model.js";
-import type { BatchWrite, StoredCheckpoint } from "./store.js";
+import type { StoredChange, StoredCheckpoint } from "./store.js";
 
 export const DEFAULT_CHECKPOINT_EVERY = 10_000;
 const MAX_CHECKPOINT_EVERY = 1_000_000_000;
@@ -66,17 +66,16 @@ export class CheckpointSigner {
   }
 
   /** A batch was stored: sign the sessions that ended with it or went past a multiple of `every`. Returns at once. */
-  stored({ expected, heads }: Pick<BatchWrite, "expected" | "heads">): void {
+  stored(changes: readonly StoredChange[]): void {
     const { every } = this.#options;
-    const before = new Map(expected.map(({ session_id, head }) => [session_id, head?.next_sequence ?? 0]));
-    for (const head of heads) {
+    for (const { before, head } of changes) {
+      const { session_id: sessionId, next_sequence: next, ended } = head;
       // Nothing smaller is signed behind an end.
-      if (this.#caughtUp.has(head.session_id)) {
-        if (head.ended) this.#caughtUp.delete(head.session_id);
+      if (this.#caughtUp.has(sessionId)) {
+        if (ended) this.#caughtUp.delete(sessionId);
         continue;
       }
-      const passed = Math.floor(head.next_sequence / every) > Math.floor((before.get(head.session_id) ?? 0) / every);
-      if (passed || head.ended) this.sign(head);
+      if (ended || Math.floor(next / every) > Math.floor(before / every)) this.sign(head);
     }
   }
 
@@ -99,7 +98,7 @@ export class CheckpointSigner {
       const { session_id: sessionId, next_sequence: size } = head;
       const isOurs = head.imported !== true && head.algorithm !== "";
       const known = Math.max(sizes.get(sessionId) ?? 0, this.#tried?.get(sessionId) ?? 0);
-      if (!head.ended || !isOurs || known >= size) continue;
+      if (!head.ended || !isOurs || known >= size || this.#state === "unavailable") continue;
       this.#caughtUp.add(sessionId);
       this.sign(head);
     }

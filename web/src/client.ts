@@ -120,7 +120,7 @@ class CraClient implements Cra {
       await this.#loadHash(this.#hashAlgorithm);
       for (const actionId of this.#executors.keys()) await this.#register(actionId);
     } catch (cause) {
-      await this.#release();
+      await this.#release(false);
       throw cause;
     }
     this.#options.onProgress?.(bootProgress(4));
@@ -326,20 +326,37 @@ class CraClient implements Cra {
     await this.#start();
   }
 
-  /** What is pending is stored first; everything is released even if that fails, and then the failure is told. */
+  /**
+   * The resolver ends first, so that nothing is made behind what is stored then; everything is released even if storing
+   * fails, and then the failure is told.
+   */
   async #close(): Promise<void> {
     await this.#restarting?.catch(() => undefined);
+    let final = false;
     try {
-      if (this.#parts.resolver.failure === null) await this.#parts.traces.flush();
+      if (this.#parts.resolver.failure === null) {
+        final = await this.#end();
+        await this.#parts.traces.flush();
+      }
     } finally {
       this.#executors.clear();
-      await this.#release();
+      await this.#release(final);
     }
   }
 
-  async #release(): Promise<void> {
+  /** Whether the resolver makes no more events: it may not answer, or an executor of it still run. */
+  async #end(): Promise<boolean> {
+    try {
+      return (await this.#parts.resolver.call("end", null, this.#deadlines.callMs)).running === 0;
+    } catch (cause) {
+      if (!(cause instanceof CraError)) throw cause;
+      return false;
+    }
+  }
+
+  async #release(final: boolean): Promise<void> {
     const { worker, resolver, traces } = this.#parts;
-    await traces.release({ final: true });
+    await traces.release({ final });
     try {
       await resolver.call("close", null, this.#deadlines.callMs);
     } catch (cause) {

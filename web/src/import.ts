@@ -84,6 +84,7 @@ class TraceImport {
   /** Verified and not staged; and the beginning of a line. */
   #waiting: Uint8Array[] = [];
   #staged: StagedSession | null = null;
+  #discarded = false;
   #stagedEvents = 0;
 
   constructor(store: TraceStore, importId: string, limits: ImportLimits) {
@@ -127,6 +128,7 @@ class TraceImport {
   }
 
   async discard(): Promise<void> {
+    this.#discarded = true;
     await this.#staged?.discard();
   }
 
@@ -137,6 +139,10 @@ class TraceImport {
     const end = bytes.lastIndexOf(LF) + 1;
     if (sessionId === null || end === 0) return;
     this.#staged ??= await this.#store.stage(this.#importId);
+    if (this.#discarded) {
+      await this.#staged.discard();
+      throw new CraError("import_interrupted", "the import was aborted");
+    }
     const lines = bytes.slice(0, end);
     await this.#staged.add({ session_id: sessionId, first_sequence: this.#stagedEvents, count: events - this.#stagedEvents, bytes: lines });
     this.#stagedEvents = events;

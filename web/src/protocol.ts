@@ -129,6 +129,8 @@ export interface ResolverMethods {
   unregister_executor: { params: { readonly action_id: string }; result: null };
   /** Serve batches over another port from now on: the trace worker was replaced. */
   connect_traces: { params: { readonly port: MessagePort }; result: null };
+  /** Make no more events, but let the last ones be drained. `running` calls may still come to their end and record it. */
+  end: { params: null; result: { readonly running: number } };
   close: { params: null; result: null };
 }
 

@@ -85,6 +85,7 @@ export class Recovery {
   keepLooking(running: ReadonlySet<string>, after: After, delaysMs = NEXT_LOOKS_MS): void {
     const [delayMs, ...rest] = delaysMs;
     if (delayMs === undefined || this.#stopped) return;
+    this.#cancelLook();
     this.#cancelLook = after(delayMs, () => {
       void this.endOrphans(running).then(
         (held) => {

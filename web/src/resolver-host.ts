@@ -25,6 +25,8 @@ export class ResolverHost {
   readonly #page: Channel<PageMethods, ResolverMethods, None, ResolverNotes>;
   #loaded: LoadedBridge | null = null;
   #source: TraceSource | null = null;
+  /** Calls that Python has not answered yet. */
+  #calls = 0;
 
   constructor(control: MessagePort, traces: MessagePort, loadBridge: LoadBridge) {
     this.#loadBridge = loadBridge;
@@ -39,6 +41,7 @@ export class ResolverHost {
         register_executor: ({ action_id, deadline_ms }) => this.#register(action_id, deadline_ms),
         unregister_executor: ({ action_id }) => this.#unregister(action_id),
         connect_traces: ({ port }) => this.#connectTraces(port),
+        end: () => this.#end(),
         close: () => this.#close(),
       },
       notes: {},
@@ -82,7 +85,12 @@ export class ResolverHost {
     const answer = this.#running().bridge[name](...args);
     // A session of which nothing is stored cannot be found again, so its start is stored at once.
     if (name === "create_session") this.#source?.wake();
-    return await answer;
+    this.#calls += 1;
+    try {
+      return await answer;
+    } finally {
+      this.#calls -= 1;
+    }
   }
 
   #register(actionId: string, deadlineMs: number): null {
@@ -97,6 +105,11 @@ export class ResolverHost {
   #unregister(actionId: string): null {
     parseAnswer(this.#running().bridge.unregister_executor(actionId));
     return null;
+  }
+
+  #end(): { readonly running: number } {
+    parseAnswer(this.#running().bridge.end());
+    return { running: this.#calls };
   }
 
   #close(): null {

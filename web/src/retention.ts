@@ -88,6 +88,8 @@ export class Keeper {
   readonly #store: Removable;
   readonly #retention: Retention | null;
   #turn: Promise<unknown> = Promise.resolve();
+  /** The look that has not begun: it serves all who ask for one until then. */
+  #next: Promise<void> | null = null;
   #removed = 0;
   #cancelLook: () => void = () => undefined;
   #closed = false;
@@ -110,7 +112,15 @@ export class Keeper {
   }
 
   /** Tidy now, and again when the next session will be too old, until `close`. Hands on the store's errors. */
-  async keep(clock: Clock, onProblem: (problem: CraError) => void): Promise<void> {
+  keep(clock: Clock, onProblem: (problem: CraError) => void): Promise<void> {
+    this.#next ??= this.#turn.then(() => {
+      this.#next = null;
+      return this.#keepNow(clock, onProblem);
+    });
+    return this.#next;
+  }
+
+  async #keepNow(clock: Clock, onProblem: (problem: CraError) => void): Promise<void> {
     const tell = (cause: unknown): void => {
       if (!this.#closed) onProblem(CraError.from(cause, "store_failed"));
     };

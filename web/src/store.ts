@@ -62,6 +62,13 @@ export interface BatchWrite {
   readonly durability: Durability;
 }
 
+/** What a batch that is stored made of one session. */
+export interface StoredChange {
+  /** How many events it had before. */
+  readonly before: number;
+  readonly head: SessionHead;
+}
+
 /**
  * Stores segments, heads and quarantined lines. Errors reject with `store_failed`, `store_full`, `store_closed` or
  * `store_corrupt`.

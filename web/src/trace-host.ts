@@ -28,8 +28,8 @@ const SOURCE_DEADLINE_MS = 30_000;
 /** Bytes of one chunk of a read: large enough to make messages rare, small enough to hold many. */
 const CHUNK_BYTES = 1024 * 1024;
 
-/** Until recovery is tried again where the store or the resolver did not let it be finished. */
-const RECOVERY_RETRY_MS = 1_000;
+/** Until recovery is tried again where the store or the resolver did not let it be finished; the last one goes on. */
+const RECOVERY_RETRY_MS = [1_000, 2_000, 5_000, 10_000, 30_000] as const;
 
 /** At a close, a resolver that does not answer has something left. */
 const LAST_QUESTION_MS = 5_000;
@@ -64,9 +64,16 @@ export class TraceHost {
   #recovered = false;
   /** The sessions that its resolver ran when this worker started. */
   #own: ReadonlySet<string> = new Set();
+  #startsFailed = 0;
+  #startProblem: string | null = null;
   #cancelRetry: () => void = () => undefined;
   #stopping: Promise<void> = Promise.resolve();
-  #asleep: Promise<readonly string[]> | null = null;
+  /** Whether the page sleeps, as it told last. */
+  #pageSleeps = false;
+  /** While the writer sleeps: the sessions whose locks it gave back. */
+  #asleep: readonly string[] | null = null;
+  /** The going to sleep or waking that runs. Never rejects. */
+  #life: Promise<void> = Promise.resolve();
 
   constructor(control: MessagePort, traces: MessagePort) {
     this.#source = new Channel<SourceMethods, None, SourceNotes>(traces, {
@@ -126,10 +133,12 @@ export class TraceHost {
           void this.#opened?.writer.settle().catch(() => undefined);
         },
         sleep: () => {
-          this.#asleep ??= this.#opened === null ? null : this.#sleep(this.#opened);
+          this.#pageSleeps = true;
+          this.#followPage();
         },
         awake: () => {
-          void this.#wake();
+          this.#pageSleeps = false;
+          this.#followPage();
         },
       },
     });
@@ -162,8 +171,8 @@ export class TraceHost {
       clock: workerClock,
       atRisk: () => this.#atRisk,
       makeRoom: () => keeper.makeRoom(),
-      onStored: (write) => {
-        signer.stored(write);
+      onStored: (changes) => {
+        signer.stored(changes);
       },
       onEnded: () => {
         // What retention removes has been signed before.
@@ -187,7 +196,7 @@ export class TraceHost {
       compaction: store.compaction,
       compress,
       idle: () => writer.idle(),
-      mayRun: () => this.#asleep === null && writer.statistics().state === "running",
+      mayRun: () => !this.#pageSleeps && this.#asleep === null && writer.statistics().state === "running",
       after: (delayMs, work) => workerClock.after(delayMs, work),
     });
     const imports = new Imports(store);
@@ -218,7 +227,7 @@ export class TraceHost {
   async #start(): Promise<void> {
     const opened = this.#opened;
     if (opened === null) return;
-    const { store, writer, recovery, keeper, signer, compactor } = opened;
+    const { store, writer, recovery, signer, compactor } = opened;
     try {
       const running = await this.#source.call("running", null, SOURCE_DEADLINE_MS);
       this.#atRisk = running.lost_at_most;
@@ -231,13 +240,19 @@ export class TraceHost {
       if (held) this.#keepLooking(recovery);
       await signer.catchUp();
       await store.sweepStaged();
-      this.#tidy(keeper);
+      this.#tidy(opened.keeper);
       compactor.start();
     } catch (cause) {
-      // What the store refused was told by the writer.
-      if (this.#source.failure !== null || CraError.from(cause, "").code === "store_closed") return;
+      const problem = CraError.from(cause, "store_failed");
+      if (this.#source.failure !== null || problem.code === "store_closed") return;
+      // What the writer met it has told.
+      const isTold = [this.#startProblem, writer.statistics().last_error?.code].includes(problem.code);
+      this.#startProblem = problem.code;
+      if (!isTold) this.#tell(problem);
       writer.start();
-      this.#cancelRetry = workerClock.after(RECOVERY_RETRY_MS, () => void this.#start());
+      const delayMs = RECOVERY_RETRY_MS[Math.min(this.#startsFailed, RECOVERY_RETRY_MS.length - 1)] ?? 0;
+      this.#startsFailed += 1;
+      this.#cancelRetry = workerClock.after(delayMs, () => void this.#start());
     }
   }
 
@@ -271,16 +286,27 @@ export class TraceHost {
     return await writer.pause();
   }
 
-  async #wake(): Promise<void> {
-    const asleep = this.#asleep;
+  /** A page may wake before it has gone to sleep, and sleep again before it has woken: one after the other. */
+  #followPage(): void {
+    this.#life = this.#life
+      .then(async () => {
+        if (this.#opened === null || this.#pageSleeps === (this.#asleep !== null)) return;
+        if (this.#pageSleeps) this.#asleep = await this.#sleep(this.#opened);
+        else await this.#wake(this.#opened);
+      })
+      .catch((problem: unknown) => {
+        this.#tell(CraError.from(problem, "store_failed"));
+      });
+  }
+
+  async #wake({ writer, recovery, sender }: Opened): Promise<void> {
+    const held = this.#asleep ?? [];
     this.#asleep = null;
-    const opened = this.#opened;
-    if (opened === null) return;
-    if (asleep !== null) await opened.writer.resume(await asleep);
-    opened.recovery.resume();
+    await writer.resume(held);
+    recovery.resume();
     // A look may have been cut short, and others' writers may have gone meanwhile.
-    if (asleep !== null && this.#recovered) this.#keepLooking(opened.recovery);
-    opened.sender?.start();
+    if (this.#recovered) this.#keepLooking(recovery);
+    sender?.start();
   }
 
   #statistics(): WorkerStatistics {
@@ -301,8 +327,8 @@ export class TraceHost {
   }
 
   async #read(sessionId: string, position: number): Promise<Reply<StoredChunk>> {
-    if (position === 0) await this.#known(sessionId);
     const chunk = await this.#use().store.read(checkedSessionId(sessionId), position, CHUNK_BYTES);
+    await this.#checkEnd(sessionId, chunk);
     return new Reply(chunk, [chunk.bytes.buffer]);
   }
 
@@ -324,9 +350,15 @@ export class TraceHost {
   async *#chunks(sessionId: string): AsyncGenerator<Uint8Array> {
     for (let position: number | null = 0; position !== null; ) {
       const chunk: StoredChunk = await this.#use().store.read(sessionId, position, CHUNK_BYTES);
+      await this.#checkEnd(sessionId, chunk);
       yield chunk.bytes;
       position = chunk.next;
     }
+  }
+
+  /** A session that is not there, or was removed while it is read, ends like any other. */
+  async #checkEnd(sessionId: string, { next }: StoredChunk): Promise<void> {
+    if (next === null) await this.#known(sessionId);
   }
 
   async #pin(sessionId: string, pinned: boolean): Promise<null> {
@@ -347,6 +379,7 @@ export class TraceHost {
 
   async #close(final: boolean): Promise<null> {
     this.#cancelRetry();
+    await this.#life;
     await this.#opened?.recovery.stop();
     this.#opened?.keeper.close();
     this.#opened?.compactor.stop();

@@ -13,7 +13,7 @@ import type { QuarantineNotice, SessionHead, WriterStatistics } from "./model.js
 import { Planner } from "./plan.js";
 import type { Plan } from "./plan.js";
 import type { BatchMessage, DrainedBatch, DrainProgress } from "./protocol.js";
-import type { BatchWrite, Durability, TraceStore } from "./store.js";
+import type { BatchWrite, Durability, StoredChange, TraceStore } from "./store.js";
 
 /** Where batches come from: the resolver's side of the channel. */
 export interface BatchSource {
@@ -40,8 +40,8 @@ export interface WriterOptions {
   readonly atRisk: () => number | null;
   /** Called when the store is full: resolves to how much was removed, and then the write is tried again. */
   readonly makeRoom: () => Promise<number>;
-  /** A batch is durable. Must return at once: its acknowledgement comes behind it. */
-  readonly onStored?: (write: BatchWrite) => void;
+  /** A batch is durable: how it moved its sessions. Must return at once: its acknowledgement comes behind it. */
+  readonly onStored?: (changes: readonly StoredChange[]) => void;
   /** A session has ended and its end is stored. */
   readonly onEnded: (sessionId: string) => void;
   /** Told of everything that could not be stored as it should, as it happens. */
@@ -113,14 +113,19 @@ export class TraceWriter {
   readonly #heads = new Map<string, SessionHead>();
   /** Drained and not acknowledged, oldest first. */
   readonly #held: Held[] = [];
+  /** The newest of all that there were. */
   readonly #notices: QuarantineNotice[] = [];
+  #noticed = 0;
+  /** How many of them flushes have told. */
+  #reported = 0;
+  /** Sessions of a write that failed, and that may be stored all the same: where each stood before it. */
+  readonly #untold = new Map<string, number>();
   /**
    * What a power cut may take, until a strict write follows: where it begins by the source's count (-1 where nobody knows),
    * and the session of the newest such write, null for that of an earlier writer.
    */
   #relaxed: { readonly from: number; readonly sessionId: string | null } | null = { from: -1, sessionId: null };
   readonly #counts = { batches_stored: 0, events_stored: 0, events_skipped: 0, events_quarantined: 0, retries: 0 };
-  #unreported: QuarantineNotice[] = [];
   #turn: Promise<void> = Promise.resolve();
   /** The newest write; null once it is stored. A failed one stays until a turn stores what is held: nothing is written behind it. */
   #storing: Promise<void> | null = null;
@@ -217,11 +222,14 @@ export class TraceWriter {
 
   /** As `settle`; rejects too when events since the last flush could not join their chain. */
   async flush(durability: Durability = "relaxed", until: number | null = null): Promise<void> {
+    // Of flushes at the same time each tells.
+    const reported = this.#reported;
     await this.settle(durability, until);
-    const notices = this.#unreported;
-    this.#unreported = [];
+    const fresh = this.#noticed - reported;
+    const notices = fresh === 0 ? [] : this.#notices.slice(-fresh);
     const [first] = notices;
     if (first === undefined) return;
+    this.#reported = this.#noticed;
     const code = first.reason === "session_forked" ? "session_forked" : "traces_quarantined";
     throw new CraError(code, "events could not join their chain and stand in the quarantine", { sessions: notices });
   }
@@ -476,15 +484,29 @@ export class TraceWriter {
       this.#remember(current);
     }
     this.#count(current);
-    this.#options.onStored?.(write);
+    const changes = this.#changes(write);
+    this.#options.onStored?.(changes);
     this.#noteDurability(write, batch);
-    const ended = write.heads.filter((head) => head.ended).map(({ session_id }) => session_id);
+    const ended = changes.filter(({ head }) => head.ended).map(({ head }) => head.session_id);
     if (ended.length > 0) await this.#options.store.locks.release(ended, true);
     for (const sessionId of ended) this.#options.onEnded(sessionId);
     this.#held.splice(0, this.#held.length, ...this.#held.filter((held) => held !== batch));
     await this.#refuseQuarantined(current);
     this.#acking = this.#acknowledge(batch);
     this.#serveFlushes(batch);
+  }
+
+  /** Also of sessions that an earlier try has moved, whose answer was an error. */
+  #changes({ expected, heads }: BatchWrite): readonly StoredChange[] {
+    const moved = new Map(heads.map((head) => [head.session_id, head]));
+    const changes: StoredChange[] = [];
+    for (const { session_id: sessionId, head: before } of expected) {
+      const untold = this.#untold.get(sessionId);
+      this.#untold.delete(sessionId);
+      const head = moved.get(sessionId) ?? (untold === undefined ? null : before);
+      if (head !== null) changes.push({ before: untold ?? before?.next_sequence ?? 0, head });
+    }
+    return changes;
   }
 
   /** One that writes nothing syncs nothing. */
@@ -544,11 +566,18 @@ export class TraceWriter {
       try {
         return await this.#options.store.commit(write);
       } catch (cause) {
-        // It may be stored all the same, and only its answer be lost.
-        this.#noteRelaxed(-1, this.#relaxed?.sessionId ?? null);
+        this.#noteUnsure(write);
         const isFull = cause instanceof CraError && cause.code === "store_full";
         if (!isFull || (await this.#options.makeRoom()) === 0) throw cause;
       }
+    }
+  }
+
+  /** It may be stored all the same, and only its answer be lost. */
+  #noteUnsure({ expected, heads }: BatchWrite): void {
+    this.#noteRelaxed(-1, this.#relaxed?.sessionId ?? null);
+    for (const { session_id: sessionId, head } of heads.length > 0 ? expected : []) {
+      if (!this.#untold.has(sessionId)) this.#untold.set(sessionId, head?.next_sequence ?? 0);
     }
   }
 
@@ -570,9 +599,9 @@ export class TraceWriter {
       const notice: QuarantineNotice = { session_id, first_sequence, count, reason };
       this.#stopped.set(session_id, reason);
       this.#counts.events_quarantined += count;
+      this.#noticed += 1;
       this.#notices.push(notice);
       this.#notices.splice(0, this.#notices.length - NOTICES_KEPT);
-      this.#unreported.push(notice);
       const message = `${count} events of session \`${session_id}\` could not join its chain and are quarantined`;
       this.#options.onProblem(new CraError(reason, message), notice);
     }
