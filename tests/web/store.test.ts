@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { appendFile, chmod, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { appendFile, chmod, mkdtemp, open as openFile, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import fsPromises from "node:fs/promises";
+import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, describe, test } from "node:test";
+import { after, afterEach, describe, mock, test } from "node:test";
 
 // Its classes too: idb tells a request from other objects by them.
 import "fake-indexeddb/auto";
@@ -389,6 +391,112 @@ test("a database keeps its key over a restart", async () => {
   const again = await IndexedDbStore.open(name);
   assert.deepEqual(await publicKeyOf(await again.signingKeys()), made);
   await again.close();
+});
+
+/** What all open files do, to be replaced by a test. */
+async function fileMethods(): Promise<Record<"write" | "datasync" | "truncate", (...given: unknown[]) => Promise<unknown>>> {
+  const file = await openFile(tmpdir(), "r");
+  await file.close();
+  return Object.getPrototypeOf(file) as Awaited<ReturnType<typeof fileMethods>>;
+}
+
+/** A disk with room for so many bytes: it takes a part of the write for which it has too little, as Linux does. */
+async function diskWithRoom(bytes: number): Promise<{ room: number }> {
+  const methods = await fileMethods();
+  const { write } = methods;
+  const disk = { room: bytes };
+  mock.method(methods, "write", function (this: unknown, data: Uint8Array, offset: number, length: number, position: number) {
+    const taken = Math.min(length, disk.room);
+    disk.room -= taken;
+    if (taken === 0) return Promise.reject(Object.assign(new Error("no space left on device"), { code: "ENOSPC" }));
+    return write.call(this, data, offset, taken, position);
+  });
+  return disk;
+}
+
+void describe("a folder on a full disk", () => {
+  afterEach(() => {
+    mock.restoreAll();
+  });
+
+  // PROTOCOL 3.16.4
+  test("tells that it is full, keeps nothing of the batch's session, and takes it when there is room", async () => {
+    const folder = await newFolder();
+    const store = await FileStore.open(folder);
+    const lines = await chainLines(rawEvents(0, 6));
+    await store.commit(appending(SESSION_A, lines, 0, 2));
+    const before = await readFile(join(folder, `${SESSION_A}.trace.jsonl`), "utf8");
+    for (const room of [0, 1, before.length]) {
+      const disk = await diskWithRoom(room);
+      await assert.rejects(store.commit(appending(SESSION_A, lines, 2, 6)), withCode("store_full"), String(room));
+      assert.equal(disk.room, 0);
+      mock.restoreAll();
+      assert.equal(await readFile(join(folder, `${SESSION_A}.trace.jsonl`), "utf8"), before);
+      assert.deepEqual(await store.head(SESSION_A), headOf(SESSION_A, lines.slice(0, 2)));
+    }
+    assert.equal(await store.commit(appending(SESSION_A, lines, 2, 6)), true);
+    assert.deepEqual(await readAll(store, SESSION_A, 1000), lines);
+  });
+
+  test("takes a batch of which it wrote parts", async () => {
+    const store = await FileStore.open(await newFolder());
+    const lines = await chainLines(rawEvents(0, 4));
+    const methods = await fileMethods();
+    const { write } = methods;
+    mock.method(methods, "write", function (this: unknown, data: Uint8Array, offset: number, length: number, position: number) {
+      return write.call(this, data, offset, Math.min(length, 100), position);
+    });
+    assert.equal(await store.commit(appending(SESSION_A, lines, 0, 4)), true);
+    assert.deepEqual(await readAll(store, SESSION_A, 1000), lines);
+  });
+
+  test("has no session of a batch that failed in its first line", async () => {
+    const store = await FileStore.open(await newFolder());
+    const lines = await chainLines(rawEvents(0, 2));
+    await diskWithRoom(100);
+    await assert.rejects(store.commit(appending(SESSION_A, lines, 0, 2)), withCode("store_full"));
+    mock.restoreAll();
+    assert.deepEqual(await store.sessions(), []);
+    assert.equal(await store.commit(appending(SESSION_A, lines, 0, 2)), true);
+  });
+
+  test("a batch that could not be made durable is not found to be stored", async () => {
+    const store = await FileStore.open(await newFolder());
+    const lines = await chainLines(rawEvents(0, 4));
+    await store.commit(appending(SESSION_A, lines, 0, 2));
+    mock.method(await fileMethods(), "datasync", () => Promise.reject(new Error("an error of the disk")));
+    await assert.rejects(store.commit(appending(SESSION_A, lines, 2, 4)), withCode("store_failed"));
+    mock.restoreAll();
+    assert.deepEqual(await store.head(SESSION_A), headOf(SESSION_A, lines.slice(0, 2)));
+    assert.equal(await store.commit(appending(SESSION_A, lines, 2, 4)), true);
+  });
+
+  test("keeps no part of a checkpoint", async () => {
+    const folder = await newFolder();
+    const store = await FileStore.open(folder);
+    const keys = await store.signingKeys();
+    const key = await publicKeyOf(keys);
+    const facts = { session_id: SESSION_A, size: 1, head: GENESIS_HASH, algorithm: "sha256", time: "2026-01-02T03:04:05.006Z" };
+    const checkpoint = { session_id: SESSION_A, size: 1, key: vkeyText(key), note: await signCheckpoint(keys, key, facts) };
+    await diskWithRoom(100);
+    await assert.rejects(store.keepCheckpoint(checkpoint), withCode("store_full"));
+    assert.equal((await stat(join(folder, `${SESSION_A}.checkpoints.jsonl`))).size, 0);
+  });
+
+  test("tells that it has no room for a session's lock", async () => {
+    const folder = await newFolder();
+    const store = await FileStore.open(folder);
+    mock.method(fsPromises, "writeFile", () => Promise.reject(Object.assign(new Error("full"), { code: "ENOSPC" })));
+    syncBuiltinESMExports();
+    try {
+      await assert.rejects(store.locks.take(SESSION_A, 1), withCode("store_full"));
+    } finally {
+      mock.restoreAll();
+      syncBuiltinESMExports();
+    }
+    assert.deepEqual([store.locks.holds(SESSION_A), await readdir(join(folder, "locks"))], [false, []]);
+    assert.equal(await store.locks.take(SESSION_A, 1), true);
+  });
 });
 
 void describe("the file store on disk", () => {

@@ -8,6 +8,7 @@ import { generateKeys, importKeys } from "./checkpoint-keys.js";
 import { CraError } from "./errors.js";
 import { UUID } from "./formats.js";
 import { randomBytes, uuid7 } from "./ids.js";
+import { appendWhole, replaceFile, writeDurably } from "./store-file-io.js";
 import type { StoredCheckpoint } from "./store.js";
 
 const LF = 10;
@@ -33,8 +34,7 @@ export class FileCheckpoints {
     const file = await this.#fs.open(path, this.#fs.constants.O_RDWR | this.#fs.constants.O_CREAT, 0o600);
     try {
       await file.truncate(end);
-      await file.write(`${entryLine({ key, note })}\n`, end);
-      await file.datasync();
+      await appendWhole(file, [new TextEncoder().encode(`${entryLine({ key, note })}\n`)], end);
     } finally {
       await file.close();
     }
@@ -49,10 +49,11 @@ export class FileCheckpoints {
 
   async keepNewest(sessionId: string): Promise<void> {
     const path = this.#path(sessionId);
-    const newest = splitLines(await this.#bytes(path)).at(-1);
-    if (newest === undefined) return;
-    await this.#write(`${path}.part`, `${newest}\n`);
-    await this.#fs.rename(`${path}.part`, path);
+    const lines = splitLines(await this.#bytes(path));
+    const newest = lines.at(-1);
+    // A full disk, which this is to free, may have no room for another file.
+    if (newest === undefined || lines.length === 1) return;
+    await replaceFile(this.#fs, path, `${newest}\n`);
   }
 
   async sizes(): Promise<ReadonlyMap<string, number>> {
@@ -83,8 +84,7 @@ export class FileCheckpoints {
   async keepWitnessed(sessionId: string, size: number): Promise<void> {
     const path = this.#witnessedPath(sessionId);
     await this.#fs.mkdir(`${this.#folder}/witnessed`, { recursive: true });
-    await this.#write(`${path}.part`, String(size));
-    await this.#fs.rename(`${path}.part`, path);
+    await replaceFile(this.#fs, path, String(size));
   }
 
   /** The folder's key, made by the first who asks. Rejects with `key_unsafe` where others may read its file. */
@@ -128,8 +128,8 @@ export class FileCheckpoints {
     const der = Buffer.from(await crypto.subtle.exportKey("pkcs8", privateKey)).toString("base64");
     const pem = `-----BEGIN PRIVATE KEY-----\n${der}\n-----END PRIVATE KEY-----\n`;
     const part = `${path}.${uuid7(Date.now(), randomBytes(10))}.part`;
-    await this.#write(part, pem);
     try {
+      await writeDurably(this.#fs, part, pem);
       await this.#fs.link(part, path);
       return pem;
     } catch (cause) {
@@ -138,16 +138,6 @@ export class FileCheckpoints {
       return existing;
     } finally {
       await this.#fs.rm(part, { force: true });
-    }
-  }
-
-  async #write(path: string, text: string): Promise<void> {
-    const file = await this.#fs.open(path, "w", 0o600);
-    try {
-      await file.writeFile(text);
-      await file.datasync();
-    } finally {
-      await file.close();
     }
   }
 

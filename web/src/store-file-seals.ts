@@ -4,6 +4,7 @@ import type * as Fs from "node:fs/promises";
 
 import { UUID } from "./formats.js";
 import type { SealedSession } from "./model.js";
+import { replaceFile } from "./store-file-io.js";
 
 const SUFFIX = ".json";
 
@@ -34,15 +35,7 @@ export class FileSeals {
   /** Durable before the events go. */
   async seal(sealed: SealedSession): Promise<void> {
     await this.#fs.mkdir(this.#seals, { recursive: true });
-    const path = `${this.#seals}/${sealed.session_id}${SUFFIX}`;
-    const file = await this.#fs.open(`${path}.part`, "w", 0o600);
-    try {
-      await file.writeFile(JSON.stringify(sealed));
-      await file.datasync();
-    } finally {
-      await file.close();
-    }
-    await this.#fs.rename(`${path}.part`, path);
+    await replaceFile(this.#fs, `${this.#seals}/${sealed.session_id}${SUFFIX}`, JSON.stringify(sealed));
   }
 
   /** The session is here again. */

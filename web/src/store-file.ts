@@ -17,10 +17,11 @@ import type { StoredChunk } from "./protocol.js";
 import type { Footprint } from "./retention.js";
 import { FileSessionLocks } from "./session-locks-file.js";
 import { FileCheckpoints } from "./store-file-checkpoints.js";
+import { appendWhole, replaceFile, storeError } from "./store-file-io.js";
 import { FileSeals } from "./store-file-seals.js";
 import { sameHead, sealedOf } from "./store.js";
 import { FileStaging } from "./store-file-staging.js";
-import type { BatchWrite, QuarantineRecord, Segment, StagedSession, StoredCheckpoint, TraceStore } from "./store.js";
+import type { BatchWrite, QuarantineRecord, StagedSession, StoredCheckpoint, TraceStore } from "./store.js";
 
 const SUFFIX = ".trace.jsonl";
 const LF = 10;
@@ -48,6 +49,8 @@ export class FileStore implements TraceStore {
   /** One commit at a time: compare and swap are several steps here. */
   #turn: Promise<unknown> = Promise.resolve();
   readonly #known = new Map<string, KnownFile>();
+  /** A trace file was made whose name may not be durable yet. */
+  #hasNewNames = false;
   #closed = false;
 
   private constructor(fs: typeof Fs, folder: string, locks: FileSessionLocks, staging: FileStaging) {
@@ -97,21 +100,36 @@ export class FileStore implements TraceStore {
 
   #commit(write: BatchWrite): Promise<boolean> {
     return this.#run(async () => {
-      for (const { session_id, head } of write.expected) {
-        if (!sameHead(await this.#head(checkedSessionId(session_id)), head)) return false;
-      }
+      const ends = await this.#compare(write);
+      if (ends === null) return false;
       // Two processes that append to one file at once would both see its old end.
       for (const { session_id } of write.segments) if (await this.locks.isElsewhere(session_id)) return false;
-      const created = write.segments.some((segment) => !this.#known.has(segment.session_id));
-      for (const segment of write.segments) {
-        const head = write.heads.find(({ session_id }) => session_id === segment.session_id);
-        if (head !== undefined) await this.#append(segment, head);
-      }
-      if (created) await this.#syncFolder(this.#folder);
+      await this.#swap(write, ends);
       for (const { session_id, ended } of write.heads) if (ended) await this.locks.forget(session_id);
       for (const record of write.quarantine) await this.#keep(record);
       return true;
     });
+  }
+
+  /** Return where each session's whole lines end, or null when a head is not the expected one. */
+  async #compare({ expected }: BatchWrite): Promise<ReadonlyMap<string, number> | null> {
+    const ends = new Map<string, number>();
+    for (const { session_id, head } of expected) {
+      const known = await this.#look(checkedSessionId(session_id));
+      if (!sameHead(known?.head ?? null, head)) return null;
+      ends.set(session_id, known?.size ?? 0);
+    }
+    return ends;
+  }
+
+  async #swap({ heads, segments }: BatchWrite, ends: ReadonlyMap<string, number>): Promise<void> {
+    for (const head of heads) {
+      const parts = segments.filter(({ session_id }) => session_id === head.session_id).map(({ bytes }) => bytes);
+      if (parts.length > 0) await this.#append(head, parts, ends.get(head.session_id) ?? 0);
+    }
+    // Also those of a commit that failed here: its redelivery finds their lines stored and makes nothing.
+    if (this.#hasNewNames) await this.#syncFolder(this.#folder);
+    this.#hasNewNames = false;
   }
 
   read(sessionId: string, position: number, maxBytes: number): Promise<StoredChunk> {
@@ -176,10 +194,11 @@ export class FileStore implements TraceStore {
       if (head === null || !(head.ended || head.imported === true) || (await this.#seals.pinned()).has(sessionId)) return false;
       await this.#seals.seal(sealedOf(head, nowMs));
       this.#known.delete(sessionId);
-      await this.#checkpoints.keepNewest(sessionId);
       await this.#fs.rm(this.#path(sessionId));
       await this.#staging.forget(sessionId);
       await this.#syncFolder(this.#folder);
+      // Written anew, for which a full disk has room only now.
+      await this.#checkpoints.keepNewest(sessionId);
       return true;
     });
   }
@@ -265,16 +284,21 @@ export class FileStore implements TraceStore {
   }
 
   async #head(sessionId: string): Promise<ChainedHead | null> {
+    return (await this.#look(sessionId))?.head ?? null;
+  }
+
+  /** Null where the session has no whole line. */
+  async #look(sessionId: string): Promise<KnownFile | null> {
     const path = this.#path(sessionId);
     const size = await this.#size(path);
     if (size === 0) return null;
     const known = this.#known.get(sessionId);
-    if (known?.size === size) return known.head;
+    if (known?.size === size) return known;
     const tail = await this.#lastLine(path, size);
     if (tail === null) return null;
-    const head = headOfLine(sessionId, await this.#firstLine(path), tail.line);
-    this.#known.set(sessionId, { size: tail.end, head });
-    return head;
+    const found = { size: tail.end, head: headOfLine(sessionId, await this.#firstLine(path), tail.line) };
+    this.#known.set(sessionId, found);
+    return found;
   }
 
   /** Return the last whole line and where it ends, or null when there is none. */
@@ -300,20 +324,19 @@ export class FileStore implements TraceStore {
     }
   }
 
-  async #append(segment: Segment, head: SessionHead): Promise<void> {
-    const path = this.#path(segment.session_id);
-    const end = this.#known.get(segment.session_id)?.size ?? 0;
+  /** `end` is where the file's whole lines ended when its head was compared: what others read meanwhile changes nothing. */
+  async #append(head: SessionHead, parts: readonly Uint8Array[], end: number): Promise<void> {
+    const path = this.#path(head.session_id);
     const file = await this.#fs.open(path, this.#fs.constants.O_RDWR | this.#fs.constants.O_CREAT, 0o600);
     try {
+      if (end === 0) this.#hasNewNames = true;
       const { size } = await file.stat();
       const tail = size > end ? await this.#bytes(path, end, size - end) : new Uint8Array();
-      if (tail.includes(LF)) throw new CraError("store_failed", `\`${path}\` grew by another hand, close that writer`);
-      // Cuts a torn line, also one that a failed earlier try of this very append left.
+      const isOurs = size >= end && !tail.includes(LF);
+      if (!isOurs) throw new CraError("store_failed", `\`${path}\` was changed by another hand, close that writer`);
+      // Cuts a torn line.
       await file.truncate(end);
-      const { bytesWritten } = await file.write(segment.bytes, 0, segment.bytes.length, end);
-      if (bytesWritten !== segment.bytes.length) throw new CraError("store_failed", "the disk took a part only");
-      await file.datasync();
-      this.#known.set(segment.session_id, { size: end + segment.bytes.length, head });
+      this.#known.set(head.session_id, { size: await appendWhole(file, parts, end), head });
     } finally {
       await file.close();
     }
@@ -322,14 +345,7 @@ export class FileStore implements TraceStore {
   async #keep(record: QuarantineRecord): Promise<void> {
     const name = `${checkedSessionId(record.session_id)}.${record.first_sequence}.${checkedSessionId(record.event_id)}`;
     const path = `${this.#quarantineFolder}/${name}.json`;
-    const file = await this.#fs.open(`${path}.part`, "w", 0o600);
-    try {
-      await file.writeFile(JSON.stringify({ ...record, lines: new TextDecoder().decode(record.lines) }));
-      await file.datasync();
-    } finally {
-      await file.close();
-    }
-    await this.#fs.rename(`${path}.part`, path);
+    await replaceFile(this.#fs, path, JSON.stringify({ ...record, lines: new TextDecoder().decode(record.lines) }));
     await this.#syncFolder(this.#quarantineFolder);
   }
 
@@ -375,8 +391,7 @@ export class FileStore implements TraceStore {
     try {
       return await work();
     } catch (cause) {
-      const full = cause instanceof Error && ["ENOSPC", "EDQUOT"].includes(String((cause as NodeJS.ErrnoException).code));
-      throw CraError.from(cause, full ? "store_full" : "store_failed");
+      throw storeError(cause);
     }
   }
 }
