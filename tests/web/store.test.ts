@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import { existsSync } from "node:fs";
 import { appendFile, chmod, mkdtemp, open as openFile, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import fsPromises from "node:fs/promises";
 import { syncBuiltinESMExports } from "node:module";
@@ -400,6 +401,25 @@ async function fileMethods(): Promise<Record<"write" | "datasync" | "truncate", 
   return Object.getPrototypeOf(file) as Awaited<ReturnType<typeof fileMethods>>;
 }
 
+/** Put `instead` in the place of a function of node:fs/promises until the mocks are restored; it is given the function. */
+function replaceFs<Name extends "open" | "rm" | "stat" | "writeFile">(
+  name: Name,
+  instead: (original: (typeof fsPromises)[Name], path: string, ...rest: never[]) => unknown,
+): void {
+  const original = fsPromises[name];
+  mock.method(fsPromises, name, (path: string, ...rest: never[]) => instead(original, path, ...rest));
+  syncBuiltinESMExports();
+}
+
+function restoreFs(): void {
+  mock.restoreAll();
+  syncBuiltinESMExports();
+}
+
+function noSpace(): Error {
+  return Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
+}
+
 /** A disk with room for so many bytes: it takes a part of the write for which it has too little, as Linux does. */
 async function diskWithRoom(bytes: number): Promise<{ room: number }> {
   const methods = await fileMethods();
@@ -408,16 +428,14 @@ async function diskWithRoom(bytes: number): Promise<{ room: number }> {
   mock.method(methods, "write", function (this: unknown, data: Uint8Array, offset: number, length: number, position: number) {
     const taken = Math.min(length, disk.room);
     disk.room -= taken;
-    if (taken === 0) return Promise.reject(Object.assign(new Error("no space left on device"), { code: "ENOSPC" }));
+    if (taken === 0) return Promise.reject(noSpace());
     return write.call(this, data, offset, taken, position);
   });
   return disk;
 }
 
 void describe("a folder on a full disk", () => {
-  afterEach(() => {
-    mock.restoreAll();
-  });
+  afterEach(restoreFs);
 
   // PROTOCOL 3.16.4
   test("tells that it is full, keeps nothing of the batch's session, and takes it when there is room", async () => {
@@ -486,17 +504,30 @@ void describe("a folder on a full disk", () => {
   test("tells that it has no room for a session's lock", async () => {
     const folder = await newFolder();
     const store = await FileStore.open(folder);
-    mock.method(fsPromises, "writeFile", () => Promise.reject(Object.assign(new Error("full"), { code: "ENOSPC" })));
-    syncBuiltinESMExports();
-    try {
-      await assert.rejects(store.locks.take(SESSION_A, 1), withCode("store_full"));
-    } finally {
-      mock.restoreAll();
-      syncBuiltinESMExports();
-    }
+    replaceFs("writeFile", () => Promise.reject(noSpace()));
+    await assert.rejects(store.locks.take(SESSION_A, 1), withCode("store_full"));
+    restoreFs();
     assert.deepEqual([store.locks.holds(SESSION_A), await readdir(join(folder, "locks"))], [false, []]);
     assert.equal(await store.locks.take(SESSION_A, 1), true);
   });
+});
+
+// PROTOCOL 3.18.2
+test("a folder on a disk without any room removes a session all the same, and has room for the next one", async () => {
+  const folder = await newFolder();
+  const store = await FileStore.open(folder);
+  for (const session of [SESSION_A, SESSION_B]) {
+    const ended = await chainLines([rawEvent(0, { session }), rawEvent(1, { session, type: "session.ended" })]);
+    await store.commit(appending(session, ended, 0, 2));
+  }
+  const reserve = join(folder, "sealed", "reserve");
+  replaceFs("open", (open, path, ...rest) => (path.includes("/sealed/") && existsSync(reserve) ? Promise.reject(noSpace()) : open(path, ...rest)));
+  const removed = [await store.remove(SESSION_A, 1), await store.remove(SESSION_B, 2)];
+  restoreFs();
+  assert.deepEqual(removed, [true, true]);
+  assert.deepEqual((await store.sealed()).map(({ removed_ms }) => removed_ms), [1, 2]);
+  await rm(reserve);
+  assert.deepEqual([await FileStore.open(folder).then(() => existsSync(reserve)), await store.sessions()], [true, []]);
 });
 
 void describe("the file store on disk", () => {

@@ -3,10 +3,13 @@
 import type * as Fs from "node:fs/promises";
 
 import { UUID } from "./formats.js";
+import { randomBytes } from "./ids.js";
 import type { SealedSession } from "./model.js";
-import { replaceFile } from "./store-file-io.js";
+import { replaceFile, storeError } from "./store-file-io.js";
 
 const SUFFIX = ".json";
+/** A seal and what its folder grows by take a block each; blocks are 4 KiB nearly everywhere. */
+const RESERVE_BYTES = 16_384;
 
 export class FileSeals {
   readonly #fs: typeof Fs;
@@ -35,7 +38,34 @@ export class FileSeals {
   /** Durable before the events go. */
   async seal(sealed: SealedSession): Promise<void> {
     await this.#fs.mkdir(this.#seals, { recursive: true });
-    await replaceFile(this.#fs, `${this.#seals}/${sealed.session_id}${SUFFIX}`, JSON.stringify(sealed));
+    const path = `${this.#seals}/${sealed.session_id}${SUFFIX}`;
+    const text = JSON.stringify(sealed);
+    try {
+      await replaceFile(this.#fs, path, text);
+    } catch (cause) {
+      if (storeError(cause).code !== "store_full") throw cause;
+      await this.#fs.rm(this.#reserve, { force: true });
+      await replaceFile(this.#fs, path, text);
+    }
+  }
+
+  /**
+   * Hold room for the next seal: on a disk without a free block nothing could be removed, so that it would stay full.
+   * Never rejects: a part of it is kept, too.
+   */
+  async keepReserve(): Promise<void> {
+    try {
+      await this.#fs.mkdir(this.#seals, { recursive: true });
+      const { size } = await this.#fs.stat(this.#reserve).catch(() => ({ size: 0 }));
+      // Random: some file systems store nothing for zeros.
+      if (size < RESERVE_BYTES) await this.#fs.writeFile(this.#reserve, randomBytes(RESERVE_BYTES), { mode: 0o600 });
+    } catch {
+      // There may be room behind the next removal.
+    }
+  }
+
+  get #reserve(): string {
+    return `${this.#seals}/reserve`;
   }
 
   /** The session is here again. */

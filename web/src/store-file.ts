@@ -73,6 +73,7 @@ export class FileStore implements TraceStore {
     await store.#run(async () => {
       await fs.mkdir(store.#quarantineFolder, { recursive: true });
       await fs.mkdir(`${folder}/locks`, { recursive: true });
+      await store.#seals.keepReserve();
     });
     return store;
   }
@@ -199,6 +200,7 @@ export class FileStore implements TraceStore {
       await this.#syncFolder(this.#folder);
       // Written anew, for which a full disk has room only now.
       await this.#checkpoints.keepNewest(sessionId);
+      await this.#seals.keepReserve();
       return true;
     });
   }
