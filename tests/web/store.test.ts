@@ -230,6 +230,19 @@ for (const [kind, { open }] of Object.entries(kinds)) {
       assert.equal(await store.remove(SESSION_A, 1), true);
     });
 
+    // PROTOCOL 3.18.1
+    test("a session is pinned or removed, whichever is asked first, and never both", async () => {
+      for (const asks of [["remove", "pin"], ["pin", "remove"]]) {
+        const store = await open();
+        const lines = await chainLines([rawEvent(0), rawEvent(1, { type: "session.ended" })]);
+        await store.commit(appending(SESSION_A, lines, 0, 2));
+        const work = { pin: () => store.pin(SESSION_A, true), remove: () => store.remove(SESSION_A, 1) };
+        assert.deepEqual(await Promise.all(asks.map((ask) => work[ask as "pin" | "remove"]())), [true, false]);
+        const pinned = (await store.footprints()).map((footprint) => footprint.pinned);
+        assert.deepEqual([pinned, (await store.sealed()).length], asks[0] === "pin" ? [[true], 0] : [[], 1]);
+      }
+    });
+
     test("keeps a session's checkpoints by size, and the newest of a removed one", async () => {
       const store = await open();
       const lines = await chainLines([rawEvent(0), rawEvent(1, { type: "session.ended" })]);
@@ -528,6 +541,46 @@ test("a folder on a disk without any room removes a session all the same, and ha
   assert.deepEqual((await store.sealed()).map(({ removed_ms }) => removed_ms), [1, 2]);
   await rm(reserve);
   assert.deepEqual([await FileStore.open(folder).then(() => existsSync(reserve)), await store.sessions()], [true, []]);
+});
+
+void describe("two stores on one folder", () => {
+  afterEach(restoreFs);
+
+  async function twoStores(): Promise<{ folder: string; ours: FileStore; theirs: FileStore }> {
+    const folder = await newFolder();
+    const [ours, theirs] = [await FileStore.open(folder), await FileStore.open(folder)];
+    for (const session of [SESSION_A, SESSION_B]) {
+      const ended = await chainLines([rawEvent(0, { session }), rawEvent(1, { session, type: "session.ended" })]);
+      await ours.commit(appending(session, ended, 0, 2));
+    }
+    return { folder, ours, theirs };
+  }
+
+  /** Have `work` done once, just before the first call of `name` for a path that ends so. */
+  function before(name: "open" | "rm" | "stat" | "writeFile", end: string, work: () => Promise<unknown>): void {
+    let isDone = false;
+    replaceFs(name, async (original, path, ...rest) => {
+      if (path.endsWith(end) && !isDone) {
+        isDone = true;
+        await work();
+      }
+      return await (original as (...given: unknown[]) => Promise<unknown>)(path, ...rest);
+    });
+  }
+
+  test("a session that the other pins while it is sealed is not removed", async () => {
+    const { ours, theirs } = await twoStores();
+    before("open", ".part", () => theirs.pin(SESSION_A, true));
+    assert.equal(await ours.remove(SESSION_A, 1), false);
+    assert.deepEqual([(await ours.sessions()).length, await ours.sealed()], [2, []]);
+  });
+
+  test("a session that the other removes while it is pinned is not pinned", async () => {
+    const { folder, ours, theirs } = await twoStores();
+    before("writeFile", `/pinned/${SESSION_A}`, () => theirs.remove(SESSION_A, 1));
+    assert.equal(await ours.pin(SESSION_A, true), false);
+    assert.deepEqual([(await ours.sessions()).length, await readdir(join(folder, "pinned"))], [1, []]);
+  });
 });
 
 void describe("the file store on disk", () => {

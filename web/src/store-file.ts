@@ -46,7 +46,7 @@ export class FileStore implements TraceStore {
   readonly #seals: FileSeals;
   readonly #checkpoints: FileCheckpoints;
   readonly #staging: FileStaging;
-  /** One commit at a time: compare and swap are several steps here. */
+  /** One change at a time: compare and swap are several steps here, and so are to look at a pin and to remove. */
   #turn: Promise<unknown> = Promise.resolve();
   readonly #known = new Map<string, KnownFile>();
   /** A trace file was made whose name may not be durable yet. */
@@ -94,13 +94,7 @@ export class FileStore implements TraceStore {
   }
 
   commit(write: BatchWrite): Promise<boolean> {
-    const result = this.#turn.then(() => this.#commit(write));
-    this.#turn = result.catch(() => undefined);
-    return result;
-  }
-
-  #commit(write: BatchWrite): Promise<boolean> {
-    return this.#run(async () => {
+    return this.#inTurn(async () => {
       const ends = await this.#compare(write);
       if (ends === null) return false;
       // Two processes that append to one file at once would both see its old end.
@@ -182,18 +176,26 @@ export class FileStore implements TraceStore {
   }
 
   pin(sessionId: string, pinned: boolean): Promise<boolean> {
-    return this.#run(async () => {
+    return this.#inTurn(async () => {
       if ((await this.#head(checkedSessionId(sessionId))) === null) return false;
       await this.#seals.pin(sessionId, pinned);
-      return true;
+      // Another process may have looked for the mark just before it came.
+      if ((await this.#size(this.#path(sessionId))) > 0) return true;
+      await this.#seals.pin(sessionId, false);
+      return false;
     });
   }
 
   remove(sessionId: string, nowMs: number): Promise<boolean> {
-    return this.#run(async () => {
+    return this.#inTurn(async () => {
       const head = await this.#wholeHead(checkedSessionId(sessionId));
       if (head === null || !(head.ended || head.imported === true) || (await this.#seals.pinned()).has(sessionId)) return false;
       await this.#seals.seal(sealedOf(head, nowMs));
+      // Another process may have pinned it while the seal was written.
+      if ((await this.#seals.pinned()).has(sessionId)) {
+        await this.#seals.unseal(sessionId);
+        return false;
+      }
       this.#known.delete(sessionId);
       await this.#fs.rm(this.#path(sessionId));
       await this.#staging.forget(sessionId);
@@ -386,6 +388,13 @@ export class FileStore implements TraceStore {
     } finally {
       await file.close();
     }
+  }
+
+  /** Run when all changes before are done. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(() => this.#run(work));
+    this.#turn = result.catch(() => undefined);
+    return result;
   }
 
   async #run<T>(work: () => Promise<T>): Promise<T> {
