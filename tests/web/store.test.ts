@@ -414,8 +414,10 @@ async function fileMethods(): Promise<Record<"write" | "datasync" | "truncate", 
   return Object.getPrototypeOf(file) as Awaited<ReturnType<typeof fileMethods>>;
 }
 
+type Replaced = "open" | "readFile" | "rm" | "stat" | "writeFile";
+
 /** Put `instead` in the place of a function of node:fs/promises until the mocks are restored; it is given the function. */
-function replaceFs<Name extends "open" | "rm" | "stat" | "writeFile">(
+function replaceFs<Name extends Replaced>(
   name: Name,
   instead: (original: (typeof fsPromises)[Name], path: string, ...rest: never[]) => unknown,
 ): void {
@@ -556,14 +558,12 @@ void describe("two stores on one folder", () => {
     return { folder, ours, theirs };
   }
 
-  /** Have `work` done once, just before the first call of `name` for a path that ends so. */
-  function before(name: "open" | "rm" | "stat" | "writeFile", end: string, work: () => Promise<unknown>): void {
-    let isDone = false;
+  /** Have `work` done once, just before the nth call of `name` for a path that ends so. */
+  function before(name: Replaced, end: string, work: () => Promise<unknown>, nth = 1): void {
+    let calls = 0;
     replaceFs(name, async (original, path, ...rest) => {
-      if (path.endsWith(end) && !isDone) {
-        isDone = true;
-        await work();
-      }
+      if (path.endsWith(end)) calls += 1;
+      if (path.endsWith(end) && calls === nth) await work();
       return await (original as (...given: unknown[]) => Promise<unknown>)(path, ...rest);
     });
   }
@@ -573,6 +573,41 @@ void describe("two stores on one folder", () => {
     before("open", ".part", () => theirs.pin(SESSION_A, true));
     assert.equal(await ours.remove(SESSION_A, 1), false);
     assert.deepEqual([(await ours.sessions()).length, await ours.sealed()], [2, []]);
+  });
+
+  test("a session that the other removes is left out, wherever that comes between", async () => {
+    const path = `/${SESSION_A}.trace.jsonl`;
+    const looks = {
+      sessions: async (store: FileStore) => (await store.sessions()).length,
+      footprints: async (store: FileStore) => (await store.footprints()).length,
+      remove: async (store: FileStore) => Number(await store.remove(SESSION_A, 2)),
+      lines: async (store: FileStore) => (await store.lines(SESSION_A, 0, 2)).length,
+      read: async (store: FileStore) => (await store.read(SESSION_A, 0, 100)).bytes.length,
+    };
+    const whole = { sessions: 2, footprints: 2, remove: 1, lines: 2, read: 1 };
+    for (const [ask, look] of Object.entries(looks)) {
+      for (const call of ["stat", "open", "rm", "readFile"] as const) {
+        for (let nth = 1; nth <= 3; nth += 1) {
+          const { folder, theirs } = await twoStores();
+          // A store that has not looked at it yet looks most often.
+          const later = await FileStore.open(folder);
+          const removals: boolean[] = [];
+          before(call, path, async () => removals.push(await theirs.remove(SESSION_A, 1)), nth);
+          const found = await look(later);
+          restoreFs();
+          const isRemoved = removals.includes(true);
+          if (isRemoved) assert.ok(found < whole[ask as keyof typeof looks] || ask === "footprints", `${ask}, ${call} ${nth}: ${found}`);
+          assert.deepEqual((await later.sealed()).map(({ session_id }) => session_id), isRemoved || ask === "remove" ? [SESSION_A] : []);
+        }
+      }
+    }
+  });
+
+  test("a session that both remove at once is removed once", async () => {
+    const { folder, ours, theirs } = await twoStores();
+    const removed = await Promise.all([ours.remove(SESSION_A, 1), theirs.remove(SESSION_A, 2)]);
+    assert.deepEqual([removed.filter(Boolean).length, (await ours.sealed()).length], [1, 1]);
+    assert.deepEqual((await readdir(join(folder, "sealed"))).filter((name) => name.endsWith(".part")), []);
   });
 
   test("a session that the other removes while it is pinned is not pinned", async () => {

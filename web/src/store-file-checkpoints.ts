@@ -8,7 +8,7 @@ import { generateKeys, importKeys } from "./checkpoint-keys.js";
 import { CraError } from "./errors.js";
 import { UUID } from "./formats.js";
 import { randomBytes, uuid7 } from "./ids.js";
-import { appendWhole, replaceFile, writeDurably } from "./store-file-io.js";
+import { appendWhole, replaceFile, unlessGone, writeDurably } from "./store-file-io.js";
 import type { StoredCheckpoint } from "./store.js";
 
 const LF = 10;
@@ -104,13 +104,8 @@ export class FileCheckpoints {
   }
 
   async #readKey(path: string): Promise<string | null> {
-    let file: Fs.FileHandle;
-    try {
-      file = await this.#fs.open(path, "r");
-    } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code === "ENOENT") return null;
-      throw cause;
-    }
+    const file = await unlessGone(this.#fs.open(path, "r"));
+    if (file === null) return null;
     try {
       const { mode } = await file.stat();
       if (process.platform !== "win32" && (mode & OTHERS) !== 0) {
@@ -150,11 +145,6 @@ export class FileCheckpoints {
   }
 
   async #bytes(path: string): Promise<Uint8Array> {
-    try {
-      return await this.#fs.readFile(path);
-    } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code === "ENOENT") return new Uint8Array();
-      throw cause;
-    }
+    return (await unlessGone(this.#fs.readFile(path))) ?? new Uint8Array();
   }
 }

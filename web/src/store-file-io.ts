@@ -29,9 +29,12 @@ async function writeAll(file: Fs.FileHandle, bytes: Uint8Array, position: number
   return bytes.length;
 }
 
-/** Put a small file in its place as a whole, durably; nothing of one that could not be written stays. */
+/**
+ * Put a small file in its place as a whole, durably; nothing of one that could not be written stays. Of two processes that
+ * write it at once the last one's stands.
+ */
 export async function replaceFile(fs: typeof Fs, path: string, text: string): Promise<void> {
-  const part = `${path}.part`;
+  const part = `${path}.${crypto.randomUUID()}.part`;
   try {
     await writeDurably(fs, part, text);
     await fs.rename(part, path);
@@ -54,6 +57,16 @@ export async function writeDurably(fs: typeof Fs, path: string, text: string): P
 /** Return what a call of the store rejects with. */
 export function storeError(cause: unknown): CraError {
   return CraError.from(cause, ["ENOSPC", "EDQUOT"].includes(codeOf(cause) ?? "") ? "store_full" : "store_failed");
+}
+
+/** Resolves to null where the file that is asked for has gone, or never was. */
+export async function unlessGone<T>(work: Promise<T>): Promise<T | null> {
+  try {
+    return await work;
+  } catch (cause) {
+    if (codeOf(cause) === "ENOENT") return null;
+    throw cause;
+  }
 }
 
 export function codeOf(cause: unknown): string | undefined {

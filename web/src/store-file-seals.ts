@@ -5,7 +5,7 @@ import type * as Fs from "node:fs/promises";
 import { UUID } from "./formats.js";
 import { randomBytes } from "./ids.js";
 import type { SealedSession } from "./model.js";
-import { replaceFile, storeError } from "./store-file-io.js";
+import { replaceFile, storeError, unlessGone } from "./store-file-io.js";
 
 const SUFFIX = ".json";
 /** A seal and what its folder grows by take a block each; blocks are 4 KiB nearly everywhere. */
@@ -75,16 +75,11 @@ export class FileSeals {
 
   async all(): Promise<readonly SealedSession[]> {
     const names = (await this.#names(this.#seals)).filter((name) => name.endsWith(SUFFIX) && UUID.test(name.slice(0, -SUFFIX.length)));
-    const texts = await Promise.all(names.map((name) => this.#fs.readFile(`${this.#seals}/${name}`, "utf8")));
-    return texts.map((text) => JSON.parse(text) as SealedSession);
+    const texts = await Promise.all(names.map((name) => unlessGone(this.#fs.readFile(`${this.#seals}/${name}`, "utf8"))));
+    return texts.filter((text) => text !== null).map((text) => JSON.parse(text) as SealedSession);
   }
 
   async #names(folder: string): Promise<readonly string[]> {
-    try {
-      return (await this.#fs.readdir(folder)).sort();
-    } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code === "ENOENT") return [];
-      throw cause;
-    }
+    return ((await unlessGone(this.#fs.readdir(folder))) ?? []).sort();
   }
 }

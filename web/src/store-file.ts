@@ -17,7 +17,7 @@ import type { StoredChunk } from "./protocol.js";
 import type { Footprint } from "./retention.js";
 import { FileSessionLocks } from "./session-locks-file.js";
 import { FileCheckpoints } from "./store-file-checkpoints.js";
-import { appendWhole, replaceFile, storeError } from "./store-file-io.js";
+import { appendWhole, replaceFile, storeError, unlessGone } from "./store-file-io.js";
 import { FileSeals } from "./store-file-seals.js";
 import { sameHead, sealedOf } from "./store.js";
 import { FileStaging } from "./store-file-staging.js";
@@ -143,8 +143,8 @@ export class FileStore implements TraceStore {
 
   lines(sessionId: string, from: number, to: number): Promise<readonly string[]> {
     return this.#run(async () => {
-      const bytes = await this.#fs.readFile(this.#path(checkedSessionId(sessionId)));
-      return splitLines(bytes).slice(from, to);
+      const bytes = await unlessGone(this.#fs.readFile(this.#path(checkedSessionId(sessionId))));
+      return bytes === null ? [] : splitLines(bytes).slice(from, to);
     });
   }
 
@@ -167,7 +167,9 @@ export class FileStore implements TraceStore {
       const all: Footprint[] = [];
       for (const id of await this.#ids()) {
         const head = await this.#head(id);
-        const { size, mtimeMs } = await this.#fs.stat(this.#path(id));
+        const file = await unlessGone(this.#fs.stat(this.#path(id)));
+        if (file === null) continue;
+        const { size, mtimeMs } = file;
         const ended = (head?.ended ?? false) || (await this.#staging.isImported(id));
         all.push({ session_id: id, ended, pinned: pinned.has(id), size_bytes: size, updated_ms: Math.floor(mtimeMs) });
       }
@@ -197,7 +199,8 @@ export class FileStore implements TraceStore {
         return false;
       }
       this.#known.delete(sessionId);
-      await this.#fs.rm(this.#path(sessionId));
+      // Another process removed it meanwhile, and has done the rest.
+      if ((await unlessGone(this.#fs.rm(this.#path(sessionId)).then(() => true))) === null) return false;
       await this.#staging.forget(sessionId);
       await this.#syncFolder(this.#folder);
       // Written anew, for which a full disk has room only now.
@@ -300,7 +303,9 @@ export class FileStore implements TraceStore {
     if (known?.size === size) return known;
     const tail = await this.#lastLine(path, size);
     if (tail === null) return null;
-    const found = { size: tail.end, head: headOfLine(sessionId, await this.#firstLine(path), tail.line) };
+    const first = await this.#firstLine(path);
+    if (first === null) return null;
+    const found = { size: tail.end, head: headOfLine(sessionId, first, tail.line) };
     this.#known.set(sessionId, found);
     return found;
   }
@@ -318,13 +323,13 @@ export class FileStore implements TraceStore {
     }
   }
 
-  /** Only called when the file has a whole line. */
-  async #firstLine(path: string): Promise<string> {
+  /** Only called when the file has a whole line: null when it has gone meanwhile. */
+  async #firstLine(path: string): Promise<string | null> {
     for (let wanted = TAIL_BYTES; ; wanted *= 2) {
       const bytes = await this.#bytes(path, 0, wanted);
       const end = bytes.indexOf(LF);
       if (end !== -1) return new TextDecoder().decode(bytes.subarray(0, end));
-      if (bytes.length < wanted) return "";
+      if (bytes.length < wanted) return null;
     }
   }
 
@@ -365,17 +370,13 @@ export class FileStore implements TraceStore {
   }
 
   async #size(path: string): Promise<number> {
-    try {
-      return (await this.#fs.stat(path)).size;
-    } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code === "ENOENT") return 0;
-      throw cause;
-    }
+    return (await unlessGone(this.#fs.stat(path)))?.size ?? 0;
   }
 
   async #bytes(path: string, position: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
     if ((await this.#size(path)) === 0) return new Uint8Array();
-    const file = await this.#fs.open(path, "r");
+    const file = await unlessGone(this.#fs.open(path, "r"));
+    if (file === null) return new Uint8Array();
     try {
       const buffer = new Uint8Array(length);
       let filled = 0;
