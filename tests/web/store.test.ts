@@ -19,6 +19,7 @@ import { compressSegment, platformCompress } from "../../web/src/compression.js"
 import { CraError } from "../../web/src/errors.js";
 import type { SessionHead } from "../../web/src/model.js";
 import { openStore } from "../../web/src/open-store.js";
+import { Keeper } from "../../web/src/retention.js";
 import { FileStore } from "../../web/src/store-file.js";
 import { IndexedDbStore } from "../../web/src/store-indexeddb.js";
 import { MemoryStore } from "../../web/src/store-memory.js";
@@ -615,6 +616,81 @@ void describe("two stores on one folder", () => {
     before("writeFile", `/pinned/${SESSION_A}`, () => theirs.remove(SESSION_A, 1));
     assert.equal(await ours.pin(SESSION_A, true), false);
     assert.deepEqual([(await ours.sessions()).length, await readdir(join(folder, "pinned"))], [1, []]);
+  });
+});
+
+// PROTOCOL 3.18.10
+void describe("a folder with damage in it", () => {
+  const note = { size: 3, head: GENESIS_HASH, algorithm: "sha256", time: "2026-01-02T03:04:05.006Z" };
+
+  /** Two ended sessions with a checkpoint each, of which the first one's file of this kind has a line that is none. */
+  async function damaged(kind: string, text = "damage\n"): Promise<{ store: FileStore; path: string; told: string[]; lines: string[] }> {
+    const folder = await newFolder();
+    const told: string[] = [];
+    const store = await FileStore.open(folder, undefined, ({ code, message }) => told.push(`${code} ${message}`));
+    let lines: string[] = [];
+    for (const session of [SESSION_B, SESSION_A]) {
+      lines = await chainLines([...rawEvents(0, 2, { session }), rawEvent(2, { session, type: "session.ended" })]);
+      await store.commit(appending(session, lines, 0, 3));
+      await store.keepCheckpoint(await checkpointOf(store, session));
+    }
+    const path = join(folder, `${SESSION_A}.${kind}.jsonl`);
+    await appendFile(path, text);
+    return { store, path, told, lines };
+  }
+
+  async function checkpointOf(store: FileStore, sessionId: string): Promise<StoredCheckpoint> {
+    const keys = await store.signingKeys();
+    const key = await publicKeyOf(keys);
+    return { session_id: sessionId, size: 3, key: vkeyText(key), note: await signCheckpoint(keys, key, { ...note, session_id: sessionId }) };
+  }
+
+  test("lists the other sessions, and tells of the damaged one once", async () => {
+    const { store, told } = await damaged("trace");
+    for (let time = 0; time < 2; time += 1) {
+      assert.deepEqual((await store.sessions()).map(({ session_id }) => session_id), [SESSION_B]);
+      assert.deepEqual((await store.footprints()).map(({ session_id }) => session_id), [SESSION_B]);
+    }
+    assert.equal(told.length, 1);
+    assert.ok(told[0]?.startsWith("store_corrupt ") === true && told[0].includes(SESSION_A), told[0]);
+  });
+
+  test("does nothing with a damaged session: it is no unfinished one, and its id is taken", async () => {
+    const { store, path, lines } = await damaged("trace");
+    const before = await readFile(path, "utf8");
+    const anew = appending(SESSION_A, lines, 0, 3);
+    const behind = { ...anew, expected: [{ session_id: SESSION_A, head: headOf(SESSION_A, lines) }] };
+    for (const write of [anew, behind]) await assert.rejects(store.commit(write), withCode("store_corrupt"));
+    await assert.rejects(store.head(SESSION_A), withCode("store_corrupt"));
+    await assert.rejects(store.remove(SESSION_A, 1), withCode("store_corrupt"));
+    await assert.rejects(store.pin(SESSION_A, true), withCode("store_corrupt"));
+    const staged = await store.stage(randomUUID());
+    await staged.add({ session_id: SESSION_A, first_sequence: 0, count: 3, bytes: new Uint8Array(jsonl(lines)) });
+    assert.equal(await staged.publish(headOf(SESSION_A, lines)), false);
+    const keeper = new Keeper(store, { maxSessions: 0 });
+    assert.equal(await keeper.tidy(), 1);
+    assert.deepEqual([await readFile(path, "utf8"), (await store.sealed()).map(({ session_id }) => session_id)], [before, [SESSION_B]]);
+  });
+
+  test("tells the newest checkpoints of the other sessions, and keeps none behind a damaged line", async () => {
+    const { store, path, told } = await damaged("checkpoints");
+    const before = await readFile(path, "utf8");
+    assert.deepEqual([...(await store.checkpointSizes()).keys()], [SESSION_B]);
+    assert.deepEqual((await store.unwitnessed()).map(({ session_id }) => session_id), [SESSION_B]);
+    assert.equal(told.length, 1);
+    await assert.rejects(store.checkpoints(SESSION_A), withCode("store_corrupt"));
+    await assert.rejects(store.keepCheckpoint(await checkpointOf(store, SESSION_A)), withCode("store_corrupt"));
+    assert.equal(await readFile(path, "utf8"), before);
+    assert.equal((await store.sessions()).length, 2);
+  });
+
+  test("a removal tells of damaged checkpoints and leaves them as they are", async () => {
+    for (const text of ["damage\n", "\n", "\u00ff\n"]) {
+      const { store, path, told } = await damaged("checkpoints", text);
+      await store.keepCheckpoint(await checkpointOf(store, SESSION_A)).catch(() => undefined);
+      const before = await readFile(path, "utf8");
+      assert.deepEqual([told.length, await store.remove(SESSION_A, 1), told.length, await readFile(path, "utf8")], [0, true, 1, before]);
+    }
   });
 });
 

@@ -9,6 +9,7 @@ import { CraError } from "./errors.js";
 import { UUID } from "./formats.js";
 import { randomBytes, uuid7 } from "./ids.js";
 import { appendWhole, replaceFile, unlessGone, writeDurably } from "./store-file-io.js";
+import type { Damage } from "./store-file-io.js";
 import type { StoredCheckpoint } from "./store.js";
 
 const LF = 10;
@@ -20,17 +21,21 @@ const OTHERS = 0o077;
 export class FileCheckpoints {
   readonly #fs: typeof Fs;
   readonly #folder: string;
+  readonly #damage: Damage;
 
-  constructor(fs: typeof Fs, folder: string) {
+  constructor(fs: typeof Fs, folder: string, damage: Damage) {
     this.#fs = fs;
     this.#folder = folder;
+    this.#damage = damage;
   }
 
+  /** Rejects with `store_corrupt` behind a line that is none: it would no longer be the newest, and nobody would be told. */
   async keep({ session_id: sessionId, key, note }: StoredCheckpoint): Promise<void> {
     const path = this.#path(sessionId);
     const bytes = await this.#bytes(path);
     // A line that a crash tore was never kept.
     const end = bytes.lastIndexOf(LF) + 1;
+    entriesOf(sessionId, newestLine(bytes));
     const file = await this.#fs.open(path, this.#fs.constants.O_RDWR | this.#fs.constants.O_CREAT, 0o600);
     try {
       await file.truncate(end);
@@ -41,10 +46,7 @@ export class FileCheckpoints {
   }
 
   async of(sessionId: string): Promise<readonly StoredCheckpoint[]> {
-    return splitLines(await this.#bytes(this.#path(sessionId))).map((line) => {
-      const { key, note } = parseEntry(line);
-      return { session_id: sessionId, size: parseNote(note).size, key, note };
-    });
+    return entriesOf(sessionId, await this.#bytes(this.#path(sessionId)));
   }
 
   async keepNewest(sessionId: string): Promise<void> {
@@ -69,16 +71,20 @@ export class FileCheckpoints {
     return found;
   }
 
-  /** The newest of each session, by session. */
+  /** The newest of each session, by session; without those whose newest line is damaged. */
   async #newest(): Promise<readonly StoredCheckpoint[]> {
     const found: StoredCheckpoint[] = [];
     for (const name of (await this.#fs.readdir(this.#folder)).sort()) {
       const sessionId = name.slice(0, -SUFFIX.length);
       if (!name.endsWith(SUFFIX) || !UUID.test(sessionId)) continue;
-      const newest = (await this.of(sessionId)).at(-1);
-      if (newest !== undefined) found.push(newest);
+      found.push(...((await this.#damage.skipped(this.#newestOf(sessionId))) ?? []));
     }
     return found;
+  }
+
+  /** None or one. */
+  async #newestOf(sessionId: string): Promise<readonly StoredCheckpoint[]> {
+    return entriesOf(sessionId, newestLine(await this.#bytes(this.#path(sessionId))));
   }
 
   async keepWitnessed(sessionId: string, size: number): Promise<void> {
@@ -146,5 +152,23 @@ export class FileCheckpoints {
 
   async #bytes(path: string): Promise<Uint8Array> {
     return (await unlessGone(this.#fs.readFile(path))) ?? new Uint8Array();
+  }
+}
+
+/** The last whole line, with its LF. */
+function newestLine(bytes: Uint8Array): Uint8Array {
+  const end = bytes.lastIndexOf(LF) + 1;
+  return bytes.subarray(end < 2 ? 0 : bytes.lastIndexOf(LF, end - 2) + 1, end);
+}
+
+/** Throws `store_corrupt` where a whole line is no checkpoint. */
+function entriesOf(sessionId: string, bytes: Uint8Array): readonly StoredCheckpoint[] {
+  try {
+    return splitLines(bytes).map((line) => {
+      const { key, note } = parseEntry(line);
+      return { session_id: sessionId, size: parseNote(note).size, key, note };
+    });
+  } catch {
+    throw new CraError("store_corrupt", `a line of \`${sessionId}${SUFFIX}\` is no checkpoint, compare it with a copy`);
   }
 }

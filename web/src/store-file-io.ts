@@ -69,6 +69,28 @@ export async function unlessGone<T>(work: Promise<T>): Promise<T | null> {
   }
 }
 
+/** Tells of each damaged file once. */
+export class Damage {
+  readonly #tell: (problem: CraError) => void;
+  readonly #told = new Set<string>();
+
+  constructor(tell: (problem: CraError) => void) {
+    this.#tell = tell;
+  }
+
+  /** Resolves to null, and tells, where `look` finds damage: one session's must not keep all others from being listed. */
+  async skipped<T>(look: Promise<T>): Promise<T | null> {
+    try {
+      return await look;
+    } catch (cause) {
+      if (!(cause instanceof CraError) || cause.code !== "store_corrupt") throw cause;
+      if (!this.#told.has(cause.message)) this.#tell(cause);
+      this.#told.add(cause.message);
+      return null;
+    }
+  }
+}
+
 export function codeOf(cause: unknown): string | undefined {
   return cause instanceof Error ? (cause as NodeJS.ErrnoException).code : undefined;
 }

@@ -3,7 +3,9 @@
  *
  * The head is the last line, its hash what the first one names. A torn last line, left by a crash inside a write that was never acknowledged, is cut back
  * when the writer next appends; readers only stop before it. Processes may share a folder: a session is appended to by the
- * one that has its lock, and a file that grew by another's hand is noticed by its size.
+ * one that has its lock, and a file that grew by another's hand is noticed by its size. A damaged session (PROTOCOL 3.18.10)
+ * is told and left out where all are listed, so that nobody takes it for unfinished or for one to remove; whatever else is
+ * asked of it rejects, so that nothing joins it and its id begins no other session.
  */
 
 import type * as Fs from "node:fs/promises";
@@ -17,7 +19,7 @@ import type { StoredChunk } from "./protocol.js";
 import type { Footprint } from "./retention.js";
 import { FileSessionLocks } from "./session-locks-file.js";
 import { FileCheckpoints } from "./store-file-checkpoints.js";
-import { appendWhole, replaceFile, storeError, unlessGone } from "./store-file-io.js";
+import { appendWhole, Damage, replaceFile, storeError, unlessGone } from "./store-file-io.js";
 import { FileSeals } from "./store-file-seals.js";
 import { sameHead, sealedOf } from "./store.js";
 import { FileStaging } from "./store-file-staging.js";
@@ -46,6 +48,7 @@ export class FileStore implements TraceStore {
   readonly #seals: FileSeals;
   readonly #checkpoints: FileCheckpoints;
   readonly #staging: FileStaging;
+  readonly #damage: Damage;
   /** One change at a time: compare and swap are several steps here, and so are to look at a pin and to remove. */
   #turn: Promise<unknown> = Promise.resolve();
   readonly #known = new Map<string, KnownFile>();
@@ -53,23 +56,31 @@ export class FileStore implements TraceStore {
   #hasNewNames = false;
   #closed = false;
 
-  private constructor(fs: typeof Fs, folder: string, locks: FileSessionLocks, staging: FileStaging) {
+  private constructor(fs: typeof Fs, folder: string, locks: FileSessionLocks, staging: FileStaging, damage: Damage) {
     this.#fs = fs;
     this.#folder = folder;
     this.#seals = new FileSeals(fs, folder);
-    this.#checkpoints = new FileCheckpoints(fs, folder);
+    this.#damage = damage;
+    this.#checkpoints = new FileCheckpoints(fs, folder, damage);
     this.locks = locks;
     this.#staging = staging;
   }
 
-  /** Open `folder`, made when absent. `owner` is the name under which sessions are locked. */
-  static async open(folder: string, owner: string = crypto.randomUUID()): Promise<FileStore> {
+  /**
+   * Open `folder`, made when absent. `owner` is the name under which sessions are locked; `tell` hears of each session that
+   * is left out because it is damaged.
+   */
+  static async open(
+    folder: string,
+    owner: string = crypto.randomUUID(),
+    tell: (problem: CraError) => void = (): void => undefined,
+  ): Promise<FileStore> {
     // Loaded here and not at the top, so that the bundle loads in browsers too.
     const [fs, { hostname }] = await Promise.all([import("node:fs/promises"), import("node:os")]);
     const locks = new FileSessionLocks(fs, `${folder}/locks`, checkedSessionId(owner), hostname());
     // Locks of their own: the writer gives all of its locks back at its end.
     const importLocks = new FileSessionLocks(fs, `${folder}/imports`, owner, hostname());
-    const store = new FileStore(fs, folder, locks, new FileStaging(fs, folder, SUFFIX, importLocks));
+    const store = new FileStore(fs, folder, locks, new FileStaging(fs, folder, SUFFIX, importLocks), new Damage(tell));
     await store.#run(async () => {
       await fs.mkdir(store.#quarantineFolder, { recursive: true });
       await fs.mkdir(`${folder}/locks`, { recursive: true });
@@ -86,7 +97,7 @@ export class FileStore implements TraceStore {
     return this.#run(async () => {
       const heads: SessionHead[] = [];
       for (const id of await this.#ids()) {
-        const head = await this.#wholeHead(id);
+        const head = await this.#damage.skipped(this.#wholeHead(id));
         if (head !== null) heads.push(head);
       }
       return heads;
@@ -166,15 +177,19 @@ export class FileStore implements TraceStore {
       const pinned = await this.#seals.pinned();
       const all: Footprint[] = [];
       for (const id of await this.#ids()) {
-        const head = await this.#head(id);
-        const file = await unlessGone(this.#fs.stat(this.#path(id)));
-        if (file === null) continue;
-        const { size, mtimeMs } = file;
-        const ended = (head?.ended ?? false) || (await this.#staging.isImported(id));
-        all.push({ session_id: id, ended, pinned: pinned.has(id), size_bytes: size, updated_ms: Math.floor(mtimeMs) });
+        const footprint = await this.#damage.skipped(this.#footprint(id, pinned.has(id)));
+        if (footprint !== null) all.push(footprint);
       }
       return all;
     });
+  }
+
+  async #footprint(sessionId: string, pinned: boolean): Promise<Footprint | null> {
+    const head = await this.#head(sessionId);
+    const file = await unlessGone(this.#fs.stat(this.#path(sessionId)));
+    if (file === null) return null;
+    const ended = (head?.ended ?? false) || (await this.#staging.isImported(sessionId));
+    return { session_id: sessionId, ended, pinned, size_bytes: file.size, updated_ms: Math.floor(file.mtimeMs) };
   }
 
   pin(sessionId: string, pinned: boolean): Promise<boolean> {
@@ -192,6 +207,8 @@ export class FileStore implements TraceStore {
     return this.#inTurn(async () => {
       const head = await this.#wholeHead(checkedSessionId(sessionId));
       if (head === null || !(head.ended || head.imported === true) || (await this.#seals.pinned()).has(sessionId)) return false;
+      // Damage is told before the events go, and which line is the newest is not guessed then.
+      const areGood = (await this.#damage.skipped(this.#checkpoints.of(sessionId))) !== null;
       await this.#seals.seal(sealedOf(head, nowMs));
       // Another process may have pinned it while the seal was written.
       if ((await this.#seals.pinned()).has(sessionId)) {
@@ -204,7 +221,7 @@ export class FileStore implements TraceStore {
       await this.#staging.forget(sessionId);
       await this.#syncFolder(this.#folder);
       // Written anew, for which a full disk has room only now.
-      await this.#checkpoints.keepNewest(sessionId);
+      if (areGood) await this.#checkpoints.keepNewest(sessionId);
       await this.#seals.keepReserve();
       return true;
     });
