@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { appendFile, chmod, mkdtemp, open as openFile, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import fsPromises from "node:fs/promises";
 import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { after, afterEach, describe, mock, test } from "node:test";
 
 // Its classes too: idb tells a request from other objects by them.
@@ -695,6 +695,8 @@ void describe("a folder with damage in it", () => {
 });
 
 void describe("the file store on disk", () => {
+  afterEach(restoreFs);
+
   test("is what any tool reads: one JSONL file per session", async () => {
     const folder = await newFolder();
     const store = await FileStore.open(folder);
@@ -763,6 +765,33 @@ void describe("the file store on disk", () => {
       await assert.rejects(store.head(SESSION_A), withCode("store_corrupt"), text);
       assert.equal(await readFile(path, "utf8"), text);
     }
+  });
+
+  test("remembers as many sessions as it has room for, those written last first, and knows the others all the same", async () => {
+    const folder = await newFolder();
+    const [line = ""] = await chainLines(rawEvents(0, 1));
+    const ids = Array.from({ length: 4_098 }, (_, n) => uuid(0xe, n));
+    for (const id of ids) writeFileSync(join(folder, `${id}.trace.jsonl`), `${line.replaceAll(SESSION_A, id)}\n`);
+    const store = await FileStore.open(folder);
+    assert.equal((await store.footprints()).length, ids.length);
+    const read = new Set<string>();
+    replaceFs("open", (open, path, ...rest) => {
+      if (path.endsWith(".trace.jsonl")) read.add(basename(path, ".trace.jsonl"));
+      return open(path, ...rest);
+    });
+    const readAgain = async (): Promise<string[]> => {
+      read.clear();
+      assert.equal((await store.footprints()).length, ids.length);
+      return [...read].sort();
+    };
+    assert.deepEqual(await readAgain(), ids.slice(-2));
+    const last = ids.at(-1) ?? "";
+    const lines = await chainLines(rawEvents(0, 3, { session: last }));
+    await writeFile(join(folder, `${last}.trace.jsonl`), `${lines[0] ?? ""}\n`);
+    for (const at of [1, 2]) assert.equal(await store.commit(appending(last, lines, at, at + 1)), true);
+    assert.deepEqual(await readAgain(), [ids[0], ids.at(-2)]);
+    restoreFs();
+    assert.deepEqual(await readAll(store, last, 1000), lines);
   });
 
   test("a session id that is no lower-case UUID never becomes a file name", async () => {

@@ -28,6 +28,8 @@ import type { BatchWrite, QuarantineRecord, StagedSession, StoredCheckpoint, Tra
 const SUFFIX = ".trace.jsonl";
 const LF = 10;
 const TAIL_BYTES = 64 * 1024;
+/** Files whose heads are remembered, at 700 bytes each. */
+const MAX_KNOWN = 4_096;
 
 /** A session's file as this store last saw it. */
 interface KnownFile {
@@ -51,6 +53,10 @@ export class FileStore implements TraceStore {
   readonly #damage: Damage;
   /** One change at a time: compare and swap are several steps here, and so are to look at a pin and to remove. */
   #turn: Promise<unknown> = Promise.resolve();
+  /**
+   * So that a look need not read what has not changed: those written last, and as many others as there is room for. What is
+   * not here is read from its file, which alone decides: a commit takes heads and ends from the look that it begins with.
+   */
   readonly #known = new Map<string, KnownFile>();
   /** A trace file was made whose name may not be durable yet. */
   #hasNewNames = false;
@@ -323,7 +329,8 @@ export class FileStore implements TraceStore {
     const first = await this.#firstLine(path);
     if (first === null) return null;
     const found = { size: tail.end, head: headOfLine(sessionId, first, tail.line) };
-    this.#known.set(sessionId, found);
+    // A look at more sessions than there is room for would forget each before it comes again.
+    if (this.#known.size < MAX_KNOWN || known !== undefined) this.#known.set(sessionId, found);
     return found;
   }
 
@@ -362,10 +369,19 @@ export class FileStore implements TraceStore {
       if (!isOurs) throw new CraError("store_failed", `\`${path}\` was changed by another hand, close that writer`);
       // Cuts a torn line.
       await file.truncate(end);
-      this.#known.set(head.session_id, { size: await appendWhole(file, parts, end), head });
+      this.#remember(head, await appendWhole(file, parts, end));
     } finally {
       await file.close();
     }
+  }
+
+  #remember(head: SessionHead, size: number): void {
+    this.#known.delete(head.session_id);
+    for (const oldest of this.#known.keys()) {
+      if (this.#known.size < MAX_KNOWN) break;
+      this.#known.delete(oldest);
+    }
+    this.#known.set(head.session_id, { size, head });
   }
 
   async #keep(record: QuarantineRecord): Promise<void> {
