@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { appendFile, chmod, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { existsSync, writeFileSync } from "node:fs";
+import { appendFile, chmod, mkdtemp, open as openFile, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import fsPromises from "node:fs/promises";
+import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { after, describe, test } from "node:test";
+import { basename, join } from "node:path";
+import { after, afterEach, describe, mock, test } from "node:test";
 
 // Its classes too: idb tells a request from other objects by them.
 import "fake-indexeddb/auto";
@@ -16,6 +19,7 @@ import { compressSegment, platformCompress } from "../../web/src/compression.js"
 import { CraError } from "../../web/src/errors.js";
 import type { SessionHead } from "../../web/src/model.js";
 import { openStore } from "../../web/src/open-store.js";
+import { Keeper } from "../../web/src/retention.js";
 import { FileStore } from "../../web/src/store-file.js";
 import { IndexedDbStore } from "../../web/src/store-indexeddb.js";
 import { MemoryStore } from "../../web/src/store-memory.js";
@@ -227,6 +231,19 @@ for (const [kind, { open }] of Object.entries(kinds)) {
       assert.equal(await store.remove(SESSION_A, 1), true);
     });
 
+    // PROTOCOL 3.18.1
+    test("a session is pinned or removed, whichever is asked first, and never both", async () => {
+      for (const asks of [["remove", "pin"], ["pin", "remove"]]) {
+        const store = await open();
+        const lines = await chainLines([rawEvent(0), rawEvent(1, { type: "session.ended" })]);
+        await store.commit(appending(SESSION_A, lines, 0, 2));
+        const work = { pin: () => store.pin(SESSION_A, true), remove: () => store.remove(SESSION_A, 1) };
+        assert.deepEqual(await Promise.all(asks.map((ask) => work[ask as "pin" | "remove"]())), [true, false]);
+        const pinned = (await store.footprints()).map((footprint) => footprint.pinned);
+        assert.deepEqual([pinned, (await store.sealed()).length], asks[0] === "pin" ? [[true], 0] : [[], 1]);
+      }
+    });
+
     test("keeps a session's checkpoints by size, and the newest of a removed one", async () => {
       const store = await open();
       const lines = await chainLines([rawEvent(0), rawEvent(1, { type: "session.ended" })]);
@@ -391,7 +408,295 @@ test("a database keeps its key over a restart", async () => {
   await again.close();
 });
 
+/** What all open files do, to be replaced by a test. */
+async function fileMethods(): Promise<Record<"write" | "datasync" | "truncate", (...given: unknown[]) => Promise<unknown>>> {
+  const file = await openFile(tmpdir(), "r");
+  await file.close();
+  return Object.getPrototypeOf(file) as Awaited<ReturnType<typeof fileMethods>>;
+}
+
+type Replaced = "open" | "readFile" | "rm" | "stat" | "writeFile";
+
+/** Put `instead` in the place of a function of node:fs/promises until the mocks are restored; it is given the function. */
+function replaceFs<Name extends Replaced>(
+  name: Name,
+  instead: (original: (typeof fsPromises)[Name], path: string, ...rest: never[]) => unknown,
+): void {
+  const original = fsPromises[name];
+  mock.method(fsPromises, name, (path: string, ...rest: never[]) => instead(original, path, ...rest));
+  syncBuiltinESMExports();
+}
+
+function restoreFs(): void {
+  mock.restoreAll();
+  syncBuiltinESMExports();
+}
+
+function noSpace(): Error {
+  return Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
+}
+
+/** A disk with room for so many bytes: it takes a part of the write for which it has too little, as Linux does. */
+async function diskWithRoom(bytes: number): Promise<{ room: number }> {
+  const methods = await fileMethods();
+  const { write } = methods;
+  const disk = { room: bytes };
+  mock.method(methods, "write", function (this: unknown, data: Uint8Array, offset: number, length: number, position: number) {
+    const taken = Math.min(length, disk.room);
+    disk.room -= taken;
+    if (taken === 0) return Promise.reject(noSpace());
+    return write.call(this, data, offset, taken, position);
+  });
+  return disk;
+}
+
+void describe("a folder on a full disk", () => {
+  afterEach(restoreFs);
+
+  // PROTOCOL 3.16.4
+  test("tells that it is full, keeps nothing of the batch's session, and takes it when there is room", async () => {
+    const folder = await newFolder();
+    const store = await FileStore.open(folder);
+    const lines = await chainLines(rawEvents(0, 6));
+    await store.commit(appending(SESSION_A, lines, 0, 2));
+    const before = await readFile(join(folder, `${SESSION_A}.trace.jsonl`), "utf8");
+    for (const room of [0, 1, before.length]) {
+      const disk = await diskWithRoom(room);
+      await assert.rejects(store.commit(appending(SESSION_A, lines, 2, 6)), withCode("store_full"), String(room));
+      assert.equal(disk.room, 0);
+      mock.restoreAll();
+      assert.equal(await readFile(join(folder, `${SESSION_A}.trace.jsonl`), "utf8"), before);
+      assert.deepEqual(await store.head(SESSION_A), headOf(SESSION_A, lines.slice(0, 2)));
+    }
+    assert.equal(await store.commit(appending(SESSION_A, lines, 2, 6)), true);
+    assert.deepEqual(await readAll(store, SESSION_A, 1000), lines);
+  });
+
+  test("takes a batch of which it wrote parts", async () => {
+    const store = await FileStore.open(await newFolder());
+    const lines = await chainLines(rawEvents(0, 4));
+    const methods = await fileMethods();
+    const { write } = methods;
+    mock.method(methods, "write", function (this: unknown, data: Uint8Array, offset: number, length: number, position: number) {
+      return write.call(this, data, offset, Math.min(length, 100), position);
+    });
+    assert.equal(await store.commit(appending(SESSION_A, lines, 0, 4)), true);
+    assert.deepEqual(await readAll(store, SESSION_A, 1000), lines);
+  });
+
+  test("has no session of a batch that failed in its first line", async () => {
+    const store = await FileStore.open(await newFolder());
+    const lines = await chainLines(rawEvents(0, 2));
+    await diskWithRoom(100);
+    await assert.rejects(store.commit(appending(SESSION_A, lines, 0, 2)), withCode("store_full"));
+    mock.restoreAll();
+    assert.deepEqual(await store.sessions(), []);
+    assert.equal(await store.commit(appending(SESSION_A, lines, 0, 2)), true);
+  });
+
+  test("a batch that could not be made durable is not found to be stored", async () => {
+    const store = await FileStore.open(await newFolder());
+    const lines = await chainLines(rawEvents(0, 4));
+    await store.commit(appending(SESSION_A, lines, 0, 2));
+    mock.method(await fileMethods(), "datasync", () => Promise.reject(new Error("an error of the disk")));
+    await assert.rejects(store.commit(appending(SESSION_A, lines, 2, 4)), withCode("store_failed"));
+    mock.restoreAll();
+    assert.deepEqual(await store.head(SESSION_A), headOf(SESSION_A, lines.slice(0, 2)));
+    assert.equal(await store.commit(appending(SESSION_A, lines, 2, 4)), true);
+  });
+
+  test("keeps no part of a checkpoint", async () => {
+    const folder = await newFolder();
+    const store = await FileStore.open(folder);
+    const keys = await store.signingKeys();
+    const key = await publicKeyOf(keys);
+    const facts = { session_id: SESSION_A, size: 1, head: GENESIS_HASH, algorithm: "sha256", time: "2026-01-02T03:04:05.006Z" };
+    const checkpoint = { session_id: SESSION_A, size: 1, key: vkeyText(key), note: await signCheckpoint(keys, key, facts) };
+    await diskWithRoom(100);
+    await assert.rejects(store.keepCheckpoint(checkpoint), withCode("store_full"));
+    assert.equal((await stat(join(folder, `${SESSION_A}.checkpoints.jsonl`))).size, 0);
+  });
+
+  test("tells that it has no room for a session's lock", async () => {
+    const folder = await newFolder();
+    const store = await FileStore.open(folder);
+    replaceFs("writeFile", () => Promise.reject(noSpace()));
+    await assert.rejects(store.locks.take(SESSION_A, 1), withCode("store_full"));
+    restoreFs();
+    assert.deepEqual([store.locks.holds(SESSION_A), await readdir(join(folder, "locks"))], [false, []]);
+    assert.equal(await store.locks.take(SESSION_A, 1), true);
+  });
+});
+
+// PROTOCOL 3.18.2
+test("a folder on a disk without any room removes a session all the same, and has room for the next one", async () => {
+  const folder = await newFolder();
+  const store = await FileStore.open(folder);
+  for (const session of [SESSION_A, SESSION_B]) {
+    const ended = await chainLines([rawEvent(0, { session }), rawEvent(1, { session, type: "session.ended" })]);
+    await store.commit(appending(session, ended, 0, 2));
+  }
+  const reserve = join(folder, "sealed", "reserve");
+  replaceFs("open", (open, path, ...rest) => (path.includes("/sealed/") && existsSync(reserve) ? Promise.reject(noSpace()) : open(path, ...rest)));
+  const removed = [await store.remove(SESSION_A, 1), await store.remove(SESSION_B, 2)];
+  restoreFs();
+  assert.deepEqual(removed, [true, true]);
+  assert.deepEqual((await store.sealed()).map(({ removed_ms }) => removed_ms), [1, 2]);
+  await rm(reserve);
+  assert.deepEqual([await FileStore.open(folder).then(() => existsSync(reserve)), await store.sessions()], [true, []]);
+});
+
+void describe("two stores on one folder", () => {
+  afterEach(restoreFs);
+
+  async function twoStores(): Promise<{ folder: string; ours: FileStore; theirs: FileStore }> {
+    const folder = await newFolder();
+    const [ours, theirs] = [await FileStore.open(folder), await FileStore.open(folder)];
+    for (const session of [SESSION_A, SESSION_B]) {
+      const ended = await chainLines([rawEvent(0, { session }), rawEvent(1, { session, type: "session.ended" })]);
+      await ours.commit(appending(session, ended, 0, 2));
+    }
+    return { folder, ours, theirs };
+  }
+
+  /** Have `work` done once, just before the nth call of `name` for a path that ends so. */
+  function before(name: Replaced, end: string, work: () => Promise<unknown>, nth = 1): void {
+    let calls = 0;
+    replaceFs(name, async (original, path, ...rest) => {
+      if (path.endsWith(end)) calls += 1;
+      if (path.endsWith(end) && calls === nth) await work();
+      return await (original as (...given: unknown[]) => Promise<unknown>)(path, ...rest);
+    });
+  }
+
+  test("a session that the other pins while it is sealed is not removed", async () => {
+    const { ours, theirs } = await twoStores();
+    before("open", ".part", () => theirs.pin(SESSION_A, true));
+    assert.equal(await ours.remove(SESSION_A, 1), false);
+    assert.deepEqual([(await ours.sessions()).length, await ours.sealed()], [2, []]);
+  });
+
+  test("a session that the other removes is left out, wherever that comes between", async () => {
+    const path = `/${SESSION_A}.trace.jsonl`;
+    const looks = {
+      sessions: async (store: FileStore) => (await store.sessions()).length,
+      footprints: async (store: FileStore) => (await store.footprints()).length,
+      remove: async (store: FileStore) => Number(await store.remove(SESSION_A, 2)),
+      lines: async (store: FileStore) => (await store.lines(SESSION_A, 0, 2)).length,
+      read: async (store: FileStore) => (await store.read(SESSION_A, 0, 100)).bytes.length,
+    };
+    const whole = { sessions: 2, footprints: 2, remove: 1, lines: 2, read: 1 };
+    for (const [ask, look] of Object.entries(looks)) {
+      for (const call of ["stat", "open", "rm", "readFile"] as const) {
+        for (let nth = 1; nth <= 3; nth += 1) {
+          const { folder, theirs } = await twoStores();
+          // A store that has not looked at it yet looks most often.
+          const later = await FileStore.open(folder);
+          const removals: boolean[] = [];
+          before(call, path, async () => removals.push(await theirs.remove(SESSION_A, 1)), nth);
+          const found = await look(later);
+          restoreFs();
+          const isRemoved = removals.includes(true);
+          if (isRemoved) assert.ok(found < whole[ask as keyof typeof looks] || ask === "footprints", `${ask}, ${call} ${nth}: ${found}`);
+          assert.deepEqual((await later.sealed()).map(({ session_id }) => session_id), isRemoved || ask === "remove" ? [SESSION_A] : []);
+        }
+      }
+    }
+  });
+
+  test("a session that both remove at once is removed once", async () => {
+    const { folder, ours, theirs } = await twoStores();
+    const removed = await Promise.all([ours.remove(SESSION_A, 1), theirs.remove(SESSION_A, 2)]);
+    assert.deepEqual([removed.filter(Boolean).length, (await ours.sealed()).length], [1, 1]);
+    assert.deepEqual((await readdir(join(folder, "sealed"))).filter((name) => name.endsWith(".part")), []);
+  });
+
+  test("a session that the other removes while it is pinned is not pinned", async () => {
+    const { folder, ours, theirs } = await twoStores();
+    before("writeFile", `/pinned/${SESSION_A}`, () => theirs.remove(SESSION_A, 1));
+    assert.equal(await ours.pin(SESSION_A, true), false);
+    assert.deepEqual([(await ours.sessions()).length, await readdir(join(folder, "pinned"))], [1, []]);
+  });
+});
+
+// PROTOCOL 3.18.10
+void describe("a folder with damage in it", () => {
+  const note = { size: 3, head: GENESIS_HASH, algorithm: "sha256", time: "2026-01-02T03:04:05.006Z" };
+
+  /** Two ended sessions with a checkpoint each, of which the first one's file of this kind has a line that is none. */
+  async function damaged(kind: string, text = "damage\n"): Promise<{ store: FileStore; path: string; told: string[]; lines: string[] }> {
+    const folder = await newFolder();
+    const told: string[] = [];
+    const store = await FileStore.open(folder, undefined, ({ code, message }) => told.push(`${code} ${message}`));
+    let lines: string[] = [];
+    for (const session of [SESSION_B, SESSION_A]) {
+      lines = await chainLines([...rawEvents(0, 2, { session }), rawEvent(2, { session, type: "session.ended" })]);
+      await store.commit(appending(session, lines, 0, 3));
+      await store.keepCheckpoint(await checkpointOf(store, session));
+    }
+    const path = join(folder, `${SESSION_A}.${kind}.jsonl`);
+    await appendFile(path, text);
+    return { store, path, told, lines };
+  }
+
+  async function checkpointOf(store: FileStore, sessionId: string): Promise<StoredCheckpoint> {
+    const keys = await store.signingKeys();
+    const key = await publicKeyOf(keys);
+    return { session_id: sessionId, size: 3, key: vkeyText(key), note: await signCheckpoint(keys, key, { ...note, session_id: sessionId }) };
+  }
+
+  test("lists the other sessions, and tells of the damaged one once", async () => {
+    const { store, told } = await damaged("trace");
+    for (let time = 0; time < 2; time += 1) {
+      assert.deepEqual((await store.sessions()).map(({ session_id }) => session_id), [SESSION_B]);
+      assert.deepEqual((await store.footprints()).map(({ session_id }) => session_id), [SESSION_B]);
+    }
+    assert.equal(told.length, 1);
+    assert.ok(told[0]?.startsWith("store_corrupt ") === true && told[0].includes(SESSION_A), told[0]);
+  });
+
+  test("does nothing with a damaged session: it is no unfinished one, and its id is taken", async () => {
+    const { store, path, lines } = await damaged("trace");
+    const before = await readFile(path, "utf8");
+    const anew = appending(SESSION_A, lines, 0, 3);
+    const behind = { ...anew, expected: [{ session_id: SESSION_A, head: headOf(SESSION_A, lines) }] };
+    for (const write of [anew, behind]) await assert.rejects(store.commit(write), withCode("store_corrupt"));
+    await assert.rejects(store.head(SESSION_A), withCode("store_corrupt"));
+    await assert.rejects(store.remove(SESSION_A, 1), withCode("store_corrupt"));
+    await assert.rejects(store.pin(SESSION_A, true), withCode("store_corrupt"));
+    const staged = await store.stage(randomUUID());
+    await staged.add({ session_id: SESSION_A, first_sequence: 0, count: 3, bytes: new Uint8Array(jsonl(lines)) });
+    assert.equal(await staged.publish(headOf(SESSION_A, lines)), false);
+    const keeper = new Keeper(store, { maxSessions: 0 });
+    assert.equal(await keeper.tidy(), 1);
+    assert.deepEqual([await readFile(path, "utf8"), (await store.sealed()).map(({ session_id }) => session_id)], [before, [SESSION_B]]);
+  });
+
+  test("tells the newest checkpoints of the other sessions, and keeps none behind a damaged line", async () => {
+    const { store, path, told } = await damaged("checkpoints");
+    const before = await readFile(path, "utf8");
+    assert.deepEqual([...(await store.checkpointSizes()).keys()], [SESSION_B]);
+    assert.deepEqual((await store.unwitnessed()).map(({ session_id }) => session_id), [SESSION_B]);
+    assert.equal(told.length, 1);
+    await assert.rejects(store.checkpoints(SESSION_A), withCode("store_corrupt"));
+    await assert.rejects(store.keepCheckpoint(await checkpointOf(store, SESSION_A)), withCode("store_corrupt"));
+    assert.equal(await readFile(path, "utf8"), before);
+    assert.equal((await store.sessions()).length, 2);
+  });
+
+  test("a removal tells of damaged checkpoints and leaves them as they are", async () => {
+    for (const text of ["damage\n", "\n", "\u00ff\n"]) {
+      const { store, path, told } = await damaged("checkpoints", text);
+      await store.keepCheckpoint(await checkpointOf(store, SESSION_A)).catch(() => undefined);
+      const before = await readFile(path, "utf8");
+      assert.deepEqual([told.length, await store.remove(SESSION_A, 1), told.length, await readFile(path, "utf8")], [0, true, 1, before]);
+    }
+  });
+});
+
 void describe("the file store on disk", () => {
+  afterEach(restoreFs);
+
   test("is what any tool reads: one JSONL file per session", async () => {
     const folder = await newFolder();
     const store = await FileStore.open(folder);
@@ -460,6 +765,33 @@ void describe("the file store on disk", () => {
       await assert.rejects(store.head(SESSION_A), withCode("store_corrupt"), text);
       assert.equal(await readFile(path, "utf8"), text);
     }
+  });
+
+  test("remembers as many sessions as it has room for, those written last first, and knows the others all the same", async () => {
+    const folder = await newFolder();
+    const [line = ""] = await chainLines(rawEvents(0, 1));
+    const ids = Array.from({ length: 4_098 }, (_, n) => uuid(0xe, n));
+    for (const id of ids) writeFileSync(join(folder, `${id}.trace.jsonl`), `${line.replaceAll(SESSION_A, id)}\n`);
+    const store = await FileStore.open(folder);
+    assert.equal((await store.footprints()).length, ids.length);
+    const read = new Set<string>();
+    replaceFs("open", (open, path, ...rest) => {
+      if (path.endsWith(".trace.jsonl")) read.add(basename(path, ".trace.jsonl"));
+      return open(path, ...rest);
+    });
+    const readAgain = async (): Promise<string[]> => {
+      read.clear();
+      assert.equal((await store.footprints()).length, ids.length);
+      return [...read].sort();
+    };
+    assert.deepEqual(await readAgain(), ids.slice(-2));
+    const last = ids.at(-1) ?? "";
+    const lines = await chainLines(rawEvents(0, 3, { session: last }));
+    await writeFile(join(folder, `${last}.trace.jsonl`), `${lines[0] ?? ""}\n`);
+    for (const at of [1, 2]) assert.equal(await store.commit(appending(last, lines, at, at + 1)), true);
+    assert.deepEqual(await readAgain(), [ids[0], ids.at(-2)]);
+    restoreFs();
+    assert.deepEqual(await readAll(store, last, 1000), lines);
   });
 
   test("a session id that is no lower-case UUID never becomes a file name", async () => {

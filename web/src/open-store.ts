@@ -22,7 +22,7 @@ export interface StoreOptions {
 export async function openStore(kind: StorageKind, databaseName: string, options: StoreOptions): Promise<TraceStore> {
   const { owner, tell, compress = false } = options;
   if (kind === "memory") return new MemoryStore();
-  if (kind === "file" && isNode) return await FileStore.open(databaseName, owner);
+  if (kind === "file" && isNode) return await FileStore.open(databaseName, owner, tell);
   if (kind === "indexeddb" && typeof indexedDB === "object") {
     return await IndexedDbStore.open(databaseName, tell, lockManager(), compress ? platformCompress() : null);
   }

@@ -7,6 +7,7 @@
 import type * as Fs from "node:fs/promises";
 
 import type { SessionLocks } from "./session-locks.js";
+import { codeOf, storeError } from "./store-file-io.js";
 
 interface LockFile {
   /** 0 when given back. */
@@ -36,7 +37,9 @@ export class FileSessionLocks implements SessionLocks {
   }
 
   take(sessionId: string, atRisk: number | null): Promise<boolean> {
-    const result = this.#turn.then(() => this.#take(sessionId, atRisk));
+    const result = this.#turn.then(() => this.#take(sessionId, atRisk)).catch((cause: unknown) => {
+      throw storeError(cause);
+    });
     this.#turn = result.catch(() => undefined);
     return result;
   }
@@ -45,8 +48,8 @@ export class FileSessionLocks implements SessionLocks {
     if (this.#held.has(sessionId)) return true;
     const path = this.#path(sessionId);
     const fresh = `${path}.${this.#owner}.new`;
-    await this.#write(fresh, { pid: process.pid, host: this.#host, owner: this.#owner, at_risk: atRisk });
     try {
+      await this.#write(fresh, { pid: process.pid, host: this.#host, owner: this.#owner, at_risk: atRisk });
       if (!(await this.#link(fresh, path)) && !((await this.#setAside(sessionId)) && (await this.#link(fresh, path)))) return false;
     } finally {
       await this.#fs.rm(fresh, { force: true });
@@ -150,8 +153,4 @@ export class FileSessionLocks implements SessionLocks {
       throw cause;
     }
   }
-}
-
-function codeOf(cause: unknown): string | undefined {
-  return cause instanceof Error ? (cause as NodeJS.ErrnoException).code : undefined;
 }

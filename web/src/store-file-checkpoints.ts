@@ -8,6 +8,8 @@ import { generateKeys, importKeys } from "./checkpoint-keys.js";
 import { CraError } from "./errors.js";
 import { UUID } from "./formats.js";
 import { randomBytes, uuid7 } from "./ids.js";
+import { appendWhole, replaceFile, unlessGone, writeDurably } from "./store-file-io.js";
+import type { Damage } from "./store-file-io.js";
 import type { StoredCheckpoint } from "./store.js";
 
 const LF = 10;
@@ -19,40 +21,41 @@ const OTHERS = 0o077;
 export class FileCheckpoints {
   readonly #fs: typeof Fs;
   readonly #folder: string;
+  readonly #damage: Damage;
 
-  constructor(fs: typeof Fs, folder: string) {
+  constructor(fs: typeof Fs, folder: string, damage: Damage) {
     this.#fs = fs;
     this.#folder = folder;
+    this.#damage = damage;
   }
 
+  /** Rejects with `store_corrupt` behind a line that is none: it would no longer be the newest, and nobody would be told. */
   async keep({ session_id: sessionId, key, note }: StoredCheckpoint): Promise<void> {
     const path = this.#path(sessionId);
     const bytes = await this.#bytes(path);
     // A line that a crash tore was never kept.
     const end = bytes.lastIndexOf(LF) + 1;
+    entriesOf(sessionId, newestLine(bytes));
     const file = await this.#fs.open(path, this.#fs.constants.O_RDWR | this.#fs.constants.O_CREAT, 0o600);
     try {
       await file.truncate(end);
-      await file.write(`${entryLine({ key, note })}\n`, end);
-      await file.datasync();
+      await appendWhole(file, [new TextEncoder().encode(`${entryLine({ key, note })}\n`)], end);
     } finally {
       await file.close();
     }
   }
 
   async of(sessionId: string): Promise<readonly StoredCheckpoint[]> {
-    return splitLines(await this.#bytes(this.#path(sessionId))).map((line) => {
-      const { key, note } = parseEntry(line);
-      return { session_id: sessionId, size: parseNote(note).size, key, note };
-    });
+    return entriesOf(sessionId, await this.#bytes(this.#path(sessionId)));
   }
 
   async keepNewest(sessionId: string): Promise<void> {
     const path = this.#path(sessionId);
-    const newest = splitLines(await this.#bytes(path)).at(-1);
-    if (newest === undefined) return;
-    await this.#write(`${path}.part`, `${newest}\n`);
-    await this.#fs.rename(`${path}.part`, path);
+    const lines = splitLines(await this.#bytes(path));
+    const newest = lines.at(-1);
+    // A full disk, which this is to free, may have no room for another file.
+    if (newest === undefined || lines.length === 1) return;
+    await replaceFile(this.#fs, path, `${newest}\n`);
   }
 
   async sizes(): Promise<ReadonlyMap<string, number>> {
@@ -68,23 +71,26 @@ export class FileCheckpoints {
     return found;
   }
 
-  /** The newest of each session, by session. */
+  /** The newest of each session, by session; without those whose newest line is damaged. */
   async #newest(): Promise<readonly StoredCheckpoint[]> {
     const found: StoredCheckpoint[] = [];
     for (const name of (await this.#fs.readdir(this.#folder)).sort()) {
       const sessionId = name.slice(0, -SUFFIX.length);
       if (!name.endsWith(SUFFIX) || !UUID.test(sessionId)) continue;
-      const newest = (await this.of(sessionId)).at(-1);
-      if (newest !== undefined) found.push(newest);
+      found.push(...((await this.#damage.skipped(this.#newestOf(sessionId))) ?? []));
     }
     return found;
+  }
+
+  /** None or one. */
+  async #newestOf(sessionId: string): Promise<readonly StoredCheckpoint[]> {
+    return entriesOf(sessionId, newestLine(await this.#bytes(this.#path(sessionId))));
   }
 
   async keepWitnessed(sessionId: string, size: number): Promise<void> {
     const path = this.#witnessedPath(sessionId);
     await this.#fs.mkdir(`${this.#folder}/witnessed`, { recursive: true });
-    await this.#write(`${path}.part`, String(size));
-    await this.#fs.rename(`${path}.part`, path);
+    await replaceFile(this.#fs, path, String(size));
   }
 
   /** The folder's key, made by the first who asks. Rejects with `key_unsafe` where others may read its file. */
@@ -104,13 +110,8 @@ export class FileCheckpoints {
   }
 
   async #readKey(path: string): Promise<string | null> {
-    let file: Fs.FileHandle;
-    try {
-      file = await this.#fs.open(path, "r");
-    } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code === "ENOENT") return null;
-      throw cause;
-    }
+    const file = await unlessGone(this.#fs.open(path, "r"));
+    if (file === null) return null;
     try {
       const { mode } = await file.stat();
       if (process.platform !== "win32" && (mode & OTHERS) !== 0) {
@@ -128,8 +129,8 @@ export class FileCheckpoints {
     const der = Buffer.from(await crypto.subtle.exportKey("pkcs8", privateKey)).toString("base64");
     const pem = `-----BEGIN PRIVATE KEY-----\n${der}\n-----END PRIVATE KEY-----\n`;
     const part = `${path}.${uuid7(Date.now(), randomBytes(10))}.part`;
-    await this.#write(part, pem);
     try {
+      await writeDurably(this.#fs, part, pem);
       await this.#fs.link(part, path);
       return pem;
     } catch (cause) {
@@ -138,16 +139,6 @@ export class FileCheckpoints {
       return existing;
     } finally {
       await this.#fs.rm(part, { force: true });
-    }
-  }
-
-  async #write(path: string, text: string): Promise<void> {
-    const file = await this.#fs.open(path, "w", 0o600);
-    try {
-      await file.writeFile(text);
-      await file.datasync();
-    } finally {
-      await file.close();
     }
   }
 
@@ -160,11 +151,24 @@ export class FileCheckpoints {
   }
 
   async #bytes(path: string): Promise<Uint8Array> {
-    try {
-      return await this.#fs.readFile(path);
-    } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code === "ENOENT") return new Uint8Array();
-      throw cause;
-    }
+    return (await unlessGone(this.#fs.readFile(path))) ?? new Uint8Array();
+  }
+}
+
+/** The last whole line, with its LF. */
+function newestLine(bytes: Uint8Array): Uint8Array {
+  const end = bytes.lastIndexOf(LF) + 1;
+  return bytes.subarray(end < 2 ? 0 : bytes.lastIndexOf(LF, end - 2) + 1, end);
+}
+
+/** Throws `store_corrupt` where a whole line is no checkpoint. */
+function entriesOf(sessionId: string, bytes: Uint8Array): readonly StoredCheckpoint[] {
+  try {
+    return splitLines(bytes).map((line) => {
+      const { key, note } = parseEntry(line);
+      return { session_id: sessionId, size: parseNote(note).size, key, note };
+    });
+  } catch {
+    throw new CraError("store_corrupt", `a line of \`${sessionId}${SUFFIX}\` is no checkpoint, compare it with a copy`);
   }
 }

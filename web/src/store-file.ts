@@ -3,7 +3,9 @@
  *
  * The head is the last line, its hash what the first one names. A torn last line, left by a crash inside a write that was never acknowledged, is cut back
  * when the writer next appends; readers only stop before it. Processes may share a folder: a session is appended to by the
- * one that has its lock, and a file that grew by another's hand is noticed by its size.
+ * one that has its lock, and a file that grew by another's hand is noticed by its size. A damaged session (PROTOCOL 3.18.10)
+ * is told and left out where all are listed, so that nobody takes it for unfinished or for one to remove; whatever else is
+ * asked of it rejects, so that nothing joins it and its id begins no other session.
  */
 
 import type * as Fs from "node:fs/promises";
@@ -17,14 +19,17 @@ import type { StoredChunk } from "./protocol.js";
 import type { Footprint } from "./retention.js";
 import { FileSessionLocks } from "./session-locks-file.js";
 import { FileCheckpoints } from "./store-file-checkpoints.js";
+import { appendWhole, Damage, replaceFile, storeError, unlessGone } from "./store-file-io.js";
 import { FileSeals } from "./store-file-seals.js";
 import { sameHead, sealedOf } from "./store.js";
 import { FileStaging } from "./store-file-staging.js";
-import type { BatchWrite, QuarantineRecord, Segment, StagedSession, StoredCheckpoint, TraceStore } from "./store.js";
+import type { BatchWrite, QuarantineRecord, StagedSession, StoredCheckpoint, TraceStore } from "./store.js";
 
 const SUFFIX = ".trace.jsonl";
 const LF = 10;
 const TAIL_BYTES = 64 * 1024;
+/** Files whose heads are remembered, at 700 bytes each. */
+const MAX_KNOWN = 4_096;
 
 /** A session's file as this store last saw it. */
 interface KnownFile {
@@ -45,31 +50,47 @@ export class FileStore implements TraceStore {
   readonly #seals: FileSeals;
   readonly #checkpoints: FileCheckpoints;
   readonly #staging: FileStaging;
-  /** One commit at a time: compare and swap are several steps here. */
+  readonly #damage: Damage;
+  /** One change at a time: compare and swap are several steps here, and so are to look at a pin and to remove. */
   #turn: Promise<unknown> = Promise.resolve();
+  /**
+   * So that a look need not read what has not changed: those written last, and as many others as there is room for. What is
+   * not here is read from its file, which alone decides: a commit takes heads and ends from the look that it begins with.
+   */
   readonly #known = new Map<string, KnownFile>();
+  /** A trace file was made whose name may not be durable yet. */
+  #hasNewNames = false;
   #closed = false;
 
-  private constructor(fs: typeof Fs, folder: string, locks: FileSessionLocks, staging: FileStaging) {
+  private constructor(fs: typeof Fs, folder: string, locks: FileSessionLocks, staging: FileStaging, damage: Damage) {
     this.#fs = fs;
     this.#folder = folder;
     this.#seals = new FileSeals(fs, folder);
-    this.#checkpoints = new FileCheckpoints(fs, folder);
+    this.#damage = damage;
+    this.#checkpoints = new FileCheckpoints(fs, folder, damage);
     this.locks = locks;
     this.#staging = staging;
   }
 
-  /** Open `folder`, made when absent. `owner` is the name under which sessions are locked. */
-  static async open(folder: string, owner: string = crypto.randomUUID()): Promise<FileStore> {
+  /**
+   * Open `folder`, made when absent. `owner` is the name under which sessions are locked; `tell` hears of each session that
+   * is left out because it is damaged.
+   */
+  static async open(
+    folder: string,
+    owner: string = crypto.randomUUID(),
+    tell: (problem: CraError) => void = (): void => undefined,
+  ): Promise<FileStore> {
     // Loaded here and not at the top, so that the bundle loads in browsers too.
     const [fs, { hostname }] = await Promise.all([import("node:fs/promises"), import("node:os")]);
     const locks = new FileSessionLocks(fs, `${folder}/locks`, checkedSessionId(owner), hostname());
     // Locks of their own: the writer gives all of its locks back at its end.
     const importLocks = new FileSessionLocks(fs, `${folder}/imports`, owner, hostname());
-    const store = new FileStore(fs, folder, locks, new FileStaging(fs, folder, SUFFIX, importLocks));
+    const store = new FileStore(fs, folder, locks, new FileStaging(fs, folder, SUFFIX, importLocks), new Damage(tell));
     await store.#run(async () => {
       await fs.mkdir(store.#quarantineFolder, { recursive: true });
       await fs.mkdir(`${folder}/locks`, { recursive: true });
+      await store.#seals.keepReserve();
     });
     return store;
   }
@@ -82,7 +103,7 @@ export class FileStore implements TraceStore {
     return this.#run(async () => {
       const heads: SessionHead[] = [];
       for (const id of await this.#ids()) {
-        const head = await this.#wholeHead(id);
+        const head = await this.#damage.skipped(this.#wholeHead(id));
         if (head !== null) heads.push(head);
       }
       return heads;
@@ -90,28 +111,37 @@ export class FileStore implements TraceStore {
   }
 
   commit(write: BatchWrite): Promise<boolean> {
-    const result = this.#turn.then(() => this.#commit(write));
-    this.#turn = result.catch(() => undefined);
-    return result;
-  }
-
-  #commit(write: BatchWrite): Promise<boolean> {
-    return this.#run(async () => {
-      for (const { session_id, head } of write.expected) {
-        if (!sameHead(await this.#head(checkedSessionId(session_id)), head)) return false;
-      }
+    return this.#inTurn(async () => {
+      const ends = await this.#compare(write);
+      if (ends === null) return false;
       // Two processes that append to one file at once would both see its old end.
       for (const { session_id } of write.segments) if (await this.locks.isElsewhere(session_id)) return false;
-      const created = write.segments.some((segment) => !this.#known.has(segment.session_id));
-      for (const segment of write.segments) {
-        const head = write.heads.find(({ session_id }) => session_id === segment.session_id);
-        if (head !== undefined) await this.#append(segment, head);
-      }
-      if (created) await this.#syncFolder(this.#folder);
+      await this.#swap(write, ends);
       for (const { session_id, ended } of write.heads) if (ended) await this.locks.forget(session_id);
       for (const record of write.quarantine) await this.#keep(record);
       return true;
     });
+  }
+
+  /** Return where each session's whole lines end, or null when a head is not the expected one. */
+  async #compare({ expected }: BatchWrite): Promise<ReadonlyMap<string, number> | null> {
+    const ends = new Map<string, number>();
+    for (const { session_id, head } of expected) {
+      const known = await this.#look(checkedSessionId(session_id));
+      if (!sameHead(known?.head ?? null, head)) return null;
+      ends.set(session_id, known?.size ?? 0);
+    }
+    return ends;
+  }
+
+  async #swap({ heads, segments }: BatchWrite, ends: ReadonlyMap<string, number>): Promise<void> {
+    for (const head of heads) {
+      const parts = segments.filter(({ session_id }) => session_id === head.session_id).map(({ bytes }) => bytes);
+      if (parts.length > 0) await this.#append(head, parts, ends.get(head.session_id) ?? 0);
+    }
+    // Also those of a commit that failed here: its redelivery finds their lines stored and makes nothing.
+    if (this.#hasNewNames) await this.#syncFolder(this.#folder);
+    this.#hasNewNames = false;
   }
 
   read(sessionId: string, position: number, maxBytes: number): Promise<StoredChunk> {
@@ -130,8 +160,8 @@ export class FileStore implements TraceStore {
 
   lines(sessionId: string, from: number, to: number): Promise<readonly string[]> {
     return this.#run(async () => {
-      const bytes = await this.#fs.readFile(this.#path(checkedSessionId(sessionId)));
-      return splitLines(bytes).slice(from, to);
+      const bytes = await unlessGone(this.#fs.readFile(this.#path(checkedSessionId(sessionId))));
+      return bytes === null ? [] : splitLines(bytes).slice(from, to);
     });
   }
 
@@ -153,33 +183,52 @@ export class FileStore implements TraceStore {
       const pinned = await this.#seals.pinned();
       const all: Footprint[] = [];
       for (const id of await this.#ids()) {
-        const head = await this.#head(id);
-        const { size, mtimeMs } = await this.#fs.stat(this.#path(id));
-        const ended = (head?.ended ?? false) || (await this.#staging.isImported(id));
-        all.push({ session_id: id, ended, pinned: pinned.has(id), size_bytes: size, updated_ms: Math.floor(mtimeMs) });
+        const footprint = await this.#damage.skipped(this.#footprint(id, pinned.has(id)));
+        if (footprint !== null) all.push(footprint);
       }
       return all;
     });
   }
 
+  async #footprint(sessionId: string, pinned: boolean): Promise<Footprint | null> {
+    const head = await this.#head(sessionId);
+    const file = await unlessGone(this.#fs.stat(this.#path(sessionId)));
+    if (file === null) return null;
+    const ended = (head?.ended ?? false) || (await this.#staging.isImported(sessionId));
+    return { session_id: sessionId, ended, pinned, size_bytes: file.size, updated_ms: Math.floor(file.mtimeMs) };
+  }
+
   pin(sessionId: string, pinned: boolean): Promise<boolean> {
-    return this.#run(async () => {
+    return this.#inTurn(async () => {
       if ((await this.#head(checkedSessionId(sessionId))) === null) return false;
       await this.#seals.pin(sessionId, pinned);
-      return true;
+      // Another process may have looked for the mark just before it came.
+      if ((await this.#size(this.#path(sessionId))) > 0) return true;
+      await this.#seals.pin(sessionId, false);
+      return false;
     });
   }
 
   remove(sessionId: string, nowMs: number): Promise<boolean> {
-    return this.#run(async () => {
+    return this.#inTurn(async () => {
       const head = await this.#wholeHead(checkedSessionId(sessionId));
       if (head === null || !(head.ended || head.imported === true) || (await this.#seals.pinned()).has(sessionId)) return false;
+      // Damage is told before the events go, and which line is the newest is not guessed then.
+      const areGood = (await this.#damage.skipped(this.#checkpoints.of(sessionId))) !== null;
       await this.#seals.seal(sealedOf(head, nowMs));
+      // Another process may have pinned it while the seal was written.
+      if ((await this.#seals.pinned()).has(sessionId)) {
+        await this.#seals.unseal(sessionId);
+        return false;
+      }
       this.#known.delete(sessionId);
-      await this.#checkpoints.keepNewest(sessionId);
-      await this.#fs.rm(this.#path(sessionId));
+      // Another process removed it meanwhile, and has done the rest.
+      if ((await unlessGone(this.#fs.rm(this.#path(sessionId)).then(() => true))) === null) return false;
       await this.#staging.forget(sessionId);
       await this.#syncFolder(this.#folder);
+      // Written anew, for which a full disk has room only now.
+      if (areGood) await this.#checkpoints.keepNewest(sessionId);
+      await this.#seals.keepReserve();
       return true;
     });
   }
@@ -265,16 +314,24 @@ export class FileStore implements TraceStore {
   }
 
   async #head(sessionId: string): Promise<ChainedHead | null> {
+    return (await this.#look(sessionId))?.head ?? null;
+  }
+
+  /** Null where the session has no whole line. */
+  async #look(sessionId: string): Promise<KnownFile | null> {
     const path = this.#path(sessionId);
     const size = await this.#size(path);
     if (size === 0) return null;
     const known = this.#known.get(sessionId);
-    if (known?.size === size) return known.head;
+    if (known?.size === size) return known;
     const tail = await this.#lastLine(path, size);
     if (tail === null) return null;
-    const head = headOfLine(sessionId, await this.#firstLine(path), tail.line);
-    this.#known.set(sessionId, { size: tail.end, head });
-    return head;
+    const first = await this.#firstLine(path);
+    if (first === null) return null;
+    const found = { size: tail.end, head: headOfLine(sessionId, first, tail.line) };
+    // A look at more sessions than there is room for would forget each before it comes again.
+    if (this.#known.size < MAX_KNOWN || known !== undefined) this.#known.set(sessionId, found);
+    return found;
   }
 
   /** Return the last whole line and where it ends, or null when there is none. */
@@ -290,46 +347,47 @@ export class FileStore implements TraceStore {
     }
   }
 
-  /** Only called when the file has a whole line. */
-  async #firstLine(path: string): Promise<string> {
+  /** Only called when the file has a whole line: null when it has gone meanwhile. */
+  async #firstLine(path: string): Promise<string | null> {
     for (let wanted = TAIL_BYTES; ; wanted *= 2) {
       const bytes = await this.#bytes(path, 0, wanted);
       const end = bytes.indexOf(LF);
       if (end !== -1) return new TextDecoder().decode(bytes.subarray(0, end));
-      if (bytes.length < wanted) return "";
+      if (bytes.length < wanted) return null;
     }
   }
 
-  async #append(segment: Segment, head: SessionHead): Promise<void> {
-    const path = this.#path(segment.session_id);
-    const end = this.#known.get(segment.session_id)?.size ?? 0;
+  /** `end` is where the file's whole lines ended when its head was compared: what others read meanwhile changes nothing. */
+  async #append(head: SessionHead, parts: readonly Uint8Array[], end: number): Promise<void> {
+    const path = this.#path(head.session_id);
     const file = await this.#fs.open(path, this.#fs.constants.O_RDWR | this.#fs.constants.O_CREAT, 0o600);
     try {
+      if (end === 0) this.#hasNewNames = true;
       const { size } = await file.stat();
       const tail = size > end ? await this.#bytes(path, end, size - end) : new Uint8Array();
-      if (tail.includes(LF)) throw new CraError("store_failed", `\`${path}\` grew by another hand, close that writer`);
-      // Cuts a torn line, also one that a failed earlier try of this very append left.
+      const isOurs = size >= end && !tail.includes(LF);
+      if (!isOurs) throw new CraError("store_failed", `\`${path}\` was changed by another hand, close that writer`);
+      // Cuts a torn line.
       await file.truncate(end);
-      const { bytesWritten } = await file.write(segment.bytes, 0, segment.bytes.length, end);
-      if (bytesWritten !== segment.bytes.length) throw new CraError("store_failed", "the disk took a part only");
-      await file.datasync();
-      this.#known.set(segment.session_id, { size: end + segment.bytes.length, head });
+      this.#remember(head, await appendWhole(file, parts, end));
     } finally {
       await file.close();
     }
+  }
+
+  #remember(head: SessionHead, size: number): void {
+    this.#known.delete(head.session_id);
+    for (const oldest of this.#known.keys()) {
+      if (this.#known.size < MAX_KNOWN) break;
+      this.#known.delete(oldest);
+    }
+    this.#known.set(head.session_id, { size, head });
   }
 
   async #keep(record: QuarantineRecord): Promise<void> {
     const name = `${checkedSessionId(record.session_id)}.${record.first_sequence}.${checkedSessionId(record.event_id)}`;
     const path = `${this.#quarantineFolder}/${name}.json`;
-    const file = await this.#fs.open(`${path}.part`, "w", 0o600);
-    try {
-      await file.writeFile(JSON.stringify({ ...record, lines: new TextDecoder().decode(record.lines) }));
-      await file.datasync();
-    } finally {
-      await file.close();
-    }
-    await this.#fs.rename(`${path}.part`, path);
+    await replaceFile(this.#fs, path, JSON.stringify({ ...record, lines: new TextDecoder().decode(record.lines) }));
     await this.#syncFolder(this.#quarantineFolder);
   }
 
@@ -345,17 +403,13 @@ export class FileStore implements TraceStore {
   }
 
   async #size(path: string): Promise<number> {
-    try {
-      return (await this.#fs.stat(path)).size;
-    } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code === "ENOENT") return 0;
-      throw cause;
-    }
+    return (await unlessGone(this.#fs.stat(path)))?.size ?? 0;
   }
 
   async #bytes(path: string, position: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
     if ((await this.#size(path)) === 0) return new Uint8Array();
-    const file = await this.#fs.open(path, "r");
+    const file = await unlessGone(this.#fs.open(path, "r"));
+    if (file === null) return new Uint8Array();
     try {
       const buffer = new Uint8Array(length);
       let filled = 0;
@@ -370,13 +424,19 @@ export class FileStore implements TraceStore {
     }
   }
 
+  /** Run when all changes before are done. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(() => this.#run(work));
+    this.#turn = result.catch(() => undefined);
+    return result;
+  }
+
   async #run<T>(work: () => Promise<T>): Promise<T> {
     if (this.#closed) throw new CraError("store_closed", "the trace store is closed");
     try {
       return await work();
     } catch (cause) {
-      const full = cause instanceof Error && ["ENOSPC", "EDQUOT"].includes(String((cause as NodeJS.ErrnoException).code));
-      throw CraError.from(cause, full ? "store_full" : "store_failed");
+      throw storeError(cause);
     }
   }
 }
