@@ -593,6 +593,33 @@ test("a full store that old sessions make room in takes the batch at once, and n
   assert.deepEqual([await stored(store), problems, rooms], [await chainLines(rawEvents(0, 2)), [], []]);
 });
 
+// PROTOCOL 3.18.2
+test("old sessions make room for a session's lock as well", async () => {
+  const { source, store, writer, problems, rooms } = await setUp();
+  const take = store.locks.take.bind(store.locks);
+  store.locks.take = (): Promise<boolean> => {
+    store.locks.take = take;
+    return Promise.reject(new CraError("store_full", "no room"));
+  };
+  rooms.push(1);
+  source.queue.push(batchOf(1, rawEvents(0, 2)));
+  await writer.flush();
+  assert.deepEqual([(await stored(store)).length, problems, rooms], [2, [], []]);
+});
+
+test("locks are given back also where a head cannot be read, and then nothing is claimed", async () => {
+  const { source, store, writer } = await setUp();
+  source.queue.push(batchOf(1, rawEvents(0, 2)));
+  await writer.flush();
+  await writer.close();
+  const released: unknown[] = [];
+  store.locks.held = (): readonly string[] => [SESSION_A, SESSION_B];
+  store.locks.release = (sessionIds, settled): Promise<void> => Promise.resolve(void released.push([sessionIds, settled]));
+  store.headFaults.push(new CraError("store_corrupt", "damaged"));
+  await assert.rejects(writer.release(true), withCode("store_corrupt"));
+  assert.deepEqual(released, [[[SESSION_A, SESSION_B], false]]);
+});
+
 test("an end that is stored is told, once", async () => {
   const { source, store, writer, ended } = await setUp();
   store.commitFaults.push(new CraError("store_failed", "not yet"));

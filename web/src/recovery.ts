@@ -87,6 +87,7 @@ export class Recovery {
     if (delayMs === undefined || this.#stopped) return;
     this.#cancelLook();
     this.#cancelLook = after(delayMs, () => {
+      this.#cancelLook = (): void => undefined;
       void this.endOrphans(running).then(
         (held) => {
           if (held) this.keepLooking(running, after, rest);

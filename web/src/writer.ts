@@ -300,15 +300,24 @@ export class TraceWriter {
   async release(settled: boolean): Promise<void> {
     const { store } = this.#options;
     // A turn that the close cut off may have failed after all was stored; one that had drained something is out of step.
-    const certain = settled && this.#inStep && this.#held.length === 0;
-    for (const sessionId of certain ? store.locks.held() : []) {
-      const head = await store.head(sessionId);
-      if (head === null) continue;
-      const heads = [{ ...head, at_risk: 0 }];
-      const expected = [{ session_id: sessionId, head }];
-      await store.commit({ expected, segments: [], heads, quarantine: [], durability: "relaxed" });
+    let certain = settled && this.#inStep && this.#held.length === 0;
+    try {
+      for (const sessionId of certain ? store.locks.held() : []) await this.#settleHead(sessionId);
+    } catch (cause) {
+      certain = false;
+      throw cause;
+    } finally {
+      await store.locks.release(store.locks.held(), certain);
     }
-    await store.locks.release(store.locks.held(), certain);
+  }
+
+  async #settleHead(sessionId: string): Promise<void> {
+    const { store } = this.#options;
+    const head = await store.head(sessionId);
+    if (head === null) return;
+    const heads = [{ ...head, at_risk: 0 }];
+    const expected = [{ session_id: sessionId, head }];
+    await store.commit({ expected, segments: [], heads, quarantine: [], durability: "relaxed" });
   }
 
   /** One pump that nobody waits for: its failure is in the statistics and was told. */
@@ -430,7 +439,8 @@ export class TraceWriter {
   async #lock(batch: BatchMessage): Promise<void> {
     const { locks } = this.#options.store;
     for (const { session_id } of batch.groups) {
-      if (!locks.holds(session_id) && UUID.test(session_id)) await locks.take(session_id, this.#options.atRisk());
+      if (locks.holds(session_id) || !UUID.test(session_id)) continue;
+      await this.#withRoom(() => locks.take(session_id, this.#options.atRisk()));
     }
   }
 
@@ -561,12 +571,23 @@ export class TraceWriter {
     await this.#options.source.refuse(reason, sessionIds).catch(() => undefined);
   }
 
-  async #commit(write: BatchWrite): Promise<boolean> {
-    for (;;) {
+  #commit(write: BatchWrite): Promise<boolean> {
+    return this.#withRoom(async () => {
       try {
         return await this.#options.store.commit(write);
       } catch (cause) {
         this.#noteUnsure(write);
+        throw cause;
+      }
+    });
+  }
+
+  /** In a full store again, as long as old sessions can make room for it. */
+  async #withRoom<T>(work: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await work();
+      } catch (cause) {
         const isFull = cause instanceof CraError && cause.code === "store_full";
         if (!isFull || (await this.#options.makeRoom()) === 0) throw cause;
       }

@@ -70,6 +70,23 @@ void describe("timers", () => {
     }
   });
 
+  test("that made something last leave nothing behind: an orderly close stores the end of the runtime's own session", async () => {
+    const options = { baseUrl: SITE, storage: "file", databaseName: join(folder, "runtime"), heartbeat: { intervalSeconds: 1 } } as const;
+    const cra = await createCra(options);
+    while ((await cra.statistics()).resolver.clock.heartbeats < 1) await new Promise((done) => setTimeout(done, 20));
+    await cra.close();
+    const next = await createCra(options);
+    try {
+      const [session] = await next.sessions();
+      assert.ok(session?.ended);
+      const events: TraceEvent[] = [];
+      for await (const event of next.traces(session.session_id)) events.push(event);
+      assert.deepEqual(events.at(-1)?.payload["reason"], "completed");
+    } finally {
+      await next.close();
+    }
+  });
+
   test("hold up no process: Node exits within 100 ms of close()", async () => {
     const options = `{ baseUrl: ${JSON.stringify(SITE)}, storage: "memory", heartbeat: {}, sessionTtl: {} }`;
     const milliseconds = await exitMs(
