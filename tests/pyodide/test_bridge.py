@@ -381,6 +381,37 @@ def test_no_call_leaves_a_proxy_behind(bridge: Any) -> None:
     assert references_after <= references_before
 
 
+def test_a_runtime_that_ended_refuses_calls_and_lets_its_last_traces_be_drained(bridge: Any) -> None:
+    told = bridge(
+        """
+        call("end_session", "00000000-0000-7000-8000-000000000001");
+        const before = bridge.pending_events();
+        const ends = [call("end"), call("end")];
+        const refused = ["create_session", "emit"].map((name) => call(name, session, "a.b", "{}").error.code);
+        const executed = (await execute("order.read", { order_id: "1" })).error.code;
+        const made = bridge.pending_events() - before;
+        const batch = bridge.drain_traces(1000);
+        const text = new TextDecoder().decode(batch.bytes);
+        const acked = bridge.ack(batch.batch_id);
+        const left = bridge.pending_events();
+        return { ends, refused, executed, made, ended: text.split("session.ended").length - 1, acked, left,
+                 closed: call("close"), none: call("end") };
+        """
+    )
+    assert told == {
+        "ends": [{"ended": True}, {"ended": True}],
+        "refused": ["resolver_closed", "resolver_closed"],
+        "executed": "resolver_closed",
+        # The end of the runtime's own session, which the unknown session's error began.
+        "made": 1,
+        "ended": 1,
+        "acked": True,
+        "left": 0,
+        "closed": {"closed": True},
+        "none": {"ended": False},
+    }
+
+
 def test_close_forgets_sessions_and_a_later_call_starts_anew(bridge: Any) -> None:
     told = bridge(
         """
