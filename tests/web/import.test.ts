@@ -233,32 +233,43 @@ for (const [kind, newPlace] of Object.entries(places)) {
       await imports.abort(chunk.import_id);
     });
 
-    test("that is aborted while its first part is staged leaves nothing", async () => {
-      const place = await newPlace();
-      const store = await place.open();
-      const stage = store.stage.bind(store);
-      let [abort, begun]: [() => void, Promise<void>] = [(): void => undefined, Promise.resolve()];
-      const begins = new Promise<void>((resolve) => {
+    for (const step of ["stage", "add"] as const) {
+      test(`that is aborted during ${step} leaves nothing`, async () => {
+        const place = await newPlace();
+        const store = await place.open();
+        const stage = store.stage.bind(store);
+        let [begin, goOn] = [(): void => undefined, (): void => undefined];
+        const begun = new Promise<void>((resolve) => {
+          begin = resolve;
+        });
+        const aborted = new Promise<void>((resolve) => {
+          goOn = resolve;
+        });
+        const wait = async (here: typeof step): Promise<void> => {
+          if (here !== step) return;
+          begin();
+          await aborted;
+        };
         store.stage = async (importId): Promise<StagedSession> => {
           const staged = await stage(importId);
-          resolve();
-          await begun;
-          return staged;
+          await wait("stage");
+          const add = async (...given: Parameters<StagedSession["add"]>): Promise<void> => {
+            await wait("add");
+            await staged.add(...given);
+          };
+          return { add, publish: (head) => staged.publish(head), discard: () => staged.discard() };
         };
+        const imports = new Imports(store);
+        const importId = randomUUID();
+        const bytes = new Uint8Array(jsonl(await endedLines()));
+        const taken = imports.take({ import_id: importId, offset: 0, bytes, last: true });
+        await begun;
+        await imports.abort(importId);
+        goOn();
+        await assert.rejects(taken, (error) => error instanceof CraError && ["import_interrupted", "store_failed"].includes(error.code));
+        assert.deepEqual([await place.leftovers(), await store.sessions()], [0, []]);
       });
-      begun = new Promise((resolve) => {
-        abort = resolve;
-      });
-      const imports = new Imports(store);
-      const importId = randomUUID();
-      const taken = imports.take({ import_id: importId, offset: 0, bytes: new Uint8Array(jsonl(await endedLines())), last: true });
-      await begins;
-      const aborted = imports.abort(importId);
-      abort();
-      await assert.rejects(taken, refusing("import_interrupted"));
-      await aborted;
-      assert.deepEqual([await place.leftovers(), await store.sessions()], [0, []]);
-    });
+    }
 
     test("of one session twice at once stores it once", async () => {
       const place = await newPlace();

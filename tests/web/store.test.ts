@@ -385,6 +385,30 @@ void describe("the key of a folder", () => {
   });
 });
 
+test("a checkpoint that comes while its session is removed is kept, and is the newest", async () => {
+  const folder = await newFolder();
+  const store = await FileStore.open(folder);
+  const keys = await store.signingKeys();
+  const key = await publicKeyOf(keys);
+  const facts = { head: GENESIS_HASH, algorithm: "sha256", time: "2026-01-02T03:04:05.006Z" };
+  const checkpoint = async (session_id: string, size: number): Promise<StoredCheckpoint> => {
+    const note = await signCheckpoint(keys, key, { ...facts, session_id, size });
+    return { session_id, size, key: vkeyText(key), note };
+  };
+  for (let round = 0; round < 40; round += 1) {
+    const session = uuid(0xc, round);
+    const lines = await chainLines([...rawEvents(0, 2, { session }), rawEvent(2, { session, type: "session.ended" })]);
+    await store.commit(appending(session, lines, 0, 3));
+    for (const size of [1, 2]) await store.keepCheckpoint(await checkpoint(session, size));
+    const newest = await checkpoint(session, 3);
+    const removed = store.remove(session, 1);
+    for (let turn = 0; turn < round; turn += 1) await new Promise(setImmediate);
+    await store.keepCheckpoint(newest);
+    assert.equal(await removed, true);
+    assert.equal((await store.checkpoints(session)).at(-1)?.size, 3);
+  }
+});
+
 test("a checkpoint that a crash tore is cut, and what was whole stays", async () => {
   const folder = await newFolder();
   const store = await FileStore.open(folder);
@@ -675,7 +699,8 @@ void describe("a folder with damage in it", () => {
   test("tells the newest checkpoints of the other sessions, and keeps none behind a damaged line", async () => {
     const { store, path, told } = await damaged("checkpoints");
     const before = await readFile(path, "utf8");
-    assert.deepEqual([...(await store.checkpointSizes()).keys()], [SESSION_B]);
+    // More than any: nobody tries to sign behind the damage.
+    assert.deepEqual([...(await store.checkpointSizes())], [[SESSION_A, Infinity], [SESSION_B, 3]]);
     assert.deepEqual((await store.unwitnessed()).map(({ session_id }) => session_id), [SESSION_B]);
     assert.equal(told.length, 1);
     await assert.rejects(store.checkpoints(SESSION_A), withCode("store_corrupt"));

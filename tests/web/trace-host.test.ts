@@ -24,7 +24,11 @@ interface Rig {
   readonly locked: () => Promise<number>;
 }
 
-async function withHost(prepare: (folder: string) => Promise<unknown>, work: (rig: Rig) => Promise<void>): Promise<void> {
+async function withHost(
+  prepare: (folder: string) => Promise<unknown>,
+  work: (rig: Rig) => Promise<void>,
+  { answers = true } = {},
+): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "cra-host-"));
   await prepare(folder);
   const [control, traces] = [new MessageChannel(), new MessageChannel()];
@@ -45,13 +49,15 @@ async function withHost(prepare: (folder: string) => Promise<unknown>, work: (ri
   const settings = { retention: null, checkpoint_every: 10_000, witness: null, compress: false } as const;
   await page.call("open", { storage: "file", database_name: folder, owner: crypto.randomUUID(), ...settings }, DEADLINE_MS);
   const bridge = new FakeBridge();
-  const source = new TraceSource(traces.port1, asModule(bridge));
+  const source = answers ? new TraceSource(traces.port1, asModule(bridge)) : null;
+  if (!answers) traces.port1.postMessage({ kind: "note", topic: "ready", body: null });
   try {
     await work({ page, bridge, problems, locked });
   } finally {
     await page.call("close", { final: false }, DEADLINE_MS);
     page.close();
-    source.close();
+    source?.close();
+    traces.port1.close();
     await rm(folder, { recursive: true });
   }
 }
@@ -81,6 +87,14 @@ test("a page that sleeps, wakes and sleeps again at once holds no lock while it 
     await page.call("flush", { durability: "relaxed", until: null }, DEADLINE_MS);
     assert.deepEqual((await page.call("statistics", null, DEADLINE_MS)).recovered, []);
   });
+});
+
+test("a close ends a sleep that waits for a resolver which does not answer", async () => {
+  await withHost(() => Promise.resolve(), ({ page }) => {
+    page.note("sleep", null);
+    page.note("awake", null);
+    return Promise.resolve();
+  }, { answers: false });
 });
 
 test("what keeps a start from its end is told, once, and events are stored all the same", async () => {

@@ -120,7 +120,7 @@ class CraClient implements Cra {
       await this.#loadHash(this.#hashAlgorithm);
       for (const actionId of this.#executors.keys()) await this.#register(actionId);
     } catch (cause) {
-      await this.#release(false);
+      await this.#release(null);
       throw cause;
     }
     this.#options.onProgress?.(bootProgress(4));
@@ -332,33 +332,33 @@ class CraClient implements Cra {
    */
   async #close(): Promise<void> {
     await this.#restarting?.catch(() => undefined);
-    let final = false;
+    let running: number | null = null;
     try {
       if (this.#parts.resolver.failure === null) {
-        final = await this.#end();
+        running = await this.#end();
         await this.#parts.traces.flush();
       }
     } finally {
       this.#executors.clear();
-      await this.#release(final);
+      await this.#release(running);
     }
   }
 
-  /** Whether the resolver makes no more events: it may not answer, or an executor of it still run. */
-  async #end(): Promise<boolean> {
+  /** How many calls may still make events; null where the resolver does not answer. */
+  async #end(): Promise<number | null> {
     try {
-      return (await this.#parts.resolver.call("end", null, this.#deadlines.callMs)).running === 0;
+      return (await this.#parts.resolver.call("end", null, this.#deadlines.callMs)).running;
     } catch (cause) {
       if (!(cause instanceof CraError)) throw cause;
-      return false;
+      return null;
     }
   }
 
-  async #release(final: boolean): Promise<void> {
+  async #release(running: number | null): Promise<void> {
     const { worker, resolver, traces } = this.#parts;
-    await traces.release({ final });
+    await traces.release({ final: running === 0 });
     try {
-      await resolver.call("close", null, this.#deadlines.callMs);
+      if (running !== null) await resolver.call("close", null, this.#deadlines.callMs);
     } catch (cause) {
       // Gone or stuck: ending its thread frees what close would have freed.
       if (!(cause instanceof CraError)) throw cause;

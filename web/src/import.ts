@@ -139,14 +139,19 @@ class TraceImport {
     const end = bytes.lastIndexOf(LF) + 1;
     if (sessionId === null || end === 0) return;
     this.#staged ??= await this.#store.stage(this.#importId);
-    if (this.#discarded) {
-      await this.#staged.discard();
-      throw new CraError("import_interrupted", "the import was aborted");
-    }
+    await this.#checkAborted(this.#staged);
     const lines = bytes.slice(0, end);
     await this.#staged.add({ session_id: sessionId, first_sequence: this.#stagedEvents, count: events - this.#stagedEvents, bytes: lines });
+    // An abort may have come before these were staged.
+    await this.#checkAborted(this.#staged);
     this.#stagedEvents = events;
     this.#waiting = [bytes.slice(end)];
+  }
+
+  async #checkAborted(staged: StagedSession): Promise<void> {
+    if (!this.#discarded) return;
+    await staged.discard();
+    throw new CraError("import_interrupted", "the import was aborted");
   }
 
   /**

@@ -22,6 +22,8 @@ export class FileCheckpoints {
   readonly #fs: typeof Fs;
   readonly #folder: string;
   readonly #damage: Damage;
+  /** One change of a session's lines at a time. */
+  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(fs: typeof Fs, folder: string, damage: Damage) {
     this.#fs = fs;
@@ -30,7 +32,11 @@ export class FileCheckpoints {
   }
 
   /** Rejects with `store_corrupt` behind a line that is none: it would no longer be the newest, and nobody would be told. */
-  async keep({ session_id: sessionId, key, note }: StoredCheckpoint): Promise<void> {
+  keep(checkpoint: StoredCheckpoint): Promise<void> {
+    return this.#inTurn(() => this.#keep(checkpoint));
+  }
+
+  async #keep({ session_id: sessionId, key, note }: StoredCheckpoint): Promise<void> {
     const path = this.#path(sessionId);
     const bytes = await this.#bytes(path);
     // A line that a crash tore was never kept.
@@ -38,6 +44,8 @@ export class FileCheckpoints {
     entriesOf(sessionId, newestLine(bytes));
     const file = await this.#fs.open(path, this.#fs.constants.O_RDWR | this.#fs.constants.O_CREAT, 0o600);
     try {
+      // Another process may have left the newest one alone of them: never is a file filled up to where it ended before.
+      if ((await file.stat()).size < end) throw new CraError("store_failed", `\`${path}\` was changed by another hand`);
       await file.truncate(end);
       await appendWhole(file, [new TextEncoder().encode(`${entryLine({ key, note })}\n`)], end);
     } finally {
@@ -49,7 +57,11 @@ export class FileCheckpoints {
     return entriesOf(sessionId, await this.#bytes(this.#path(sessionId)));
   }
 
-  async keepNewest(sessionId: string): Promise<void> {
+  keepNewest(sessionId: string): Promise<void> {
+    return this.#inTurn(() => this.#keepNewest(sessionId));
+  }
+
+  async #keepNewest(sessionId: string): Promise<void> {
     const path = this.#path(sessionId);
     const lines = splitLines(await this.#bytes(path));
     const newest = lines.at(-1);
@@ -58,26 +70,30 @@ export class FileCheckpoints {
     await replaceFile(this.#fs, path, `${newest}\n`);
   }
 
+  /** Of a session whose newest line is damaged, more than any: nothing is signed behind that. */
   async sizes(): Promise<ReadonlyMap<string, number>> {
-    return new Map((await this.#newest()).map(({ session_id, size }) => [session_id, size]));
+    return new Map([...(await this.#newest())].map(([sessionId, newest]) => [sessionId, newest?.size ?? Infinity]));
   }
 
   async unwitnessed(): Promise<readonly StoredCheckpoint[]> {
     const found: StoredCheckpoint[] = [];
-    for (const newest of await this.#newest()) {
+    for (const newest of (await this.#newest()).values()) {
+      if (newest === null) continue;
       const told = Number(new TextDecoder().decode(await this.#bytes(this.#witnessedPath(newest.session_id))));
       if (!(told >= newest.size)) found.push(newest);
     }
     return found;
   }
 
-  /** The newest of each session, by session; without those whose newest line is damaged. */
-  async #newest(): Promise<readonly StoredCheckpoint[]> {
-    const found: StoredCheckpoint[] = [];
+  /** The newest of each session; null where that line is damaged. */
+  async #newest(): Promise<ReadonlyMap<string, StoredCheckpoint | null>> {
+    const found = new Map<string, StoredCheckpoint | null>();
     for (const name of (await this.#fs.readdir(this.#folder)).sort()) {
       const sessionId = name.slice(0, -SUFFIX.length);
       if (!name.endsWith(SUFFIX) || !UUID.test(sessionId)) continue;
-      found.push(...((await this.#damage.skipped(this.#newestOf(sessionId))) ?? []));
+      const newest = await this.#damage.skipped(this.#newestOf(sessionId));
+      if (newest === null) found.set(sessionId, null);
+      else for (const one of newest) found.set(sessionId, one);
     }
     return found;
   }
@@ -140,6 +156,12 @@ export class FileCheckpoints {
     } finally {
       await this.#fs.rm(part, { force: true });
     }
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work);
+    this.#turn = result.catch(() => undefined);
+    return result;
   }
 
   #path(sessionId: string): string {

@@ -379,21 +379,40 @@ export class TraceHost {
 
   async #close(final: boolean): Promise<null> {
     this.#cancelRetry();
-    await this.#life;
-    await this.#opened?.recovery.stop();
-    this.#opened?.keeper.close();
-    this.#opened?.compactor.stop();
-    await this.#opened?.imports.close();
+    const opened = this.#opened;
+    const isCalm = await this.#lifeEnds();
+    await opened?.recovery.stop();
+    opened?.keeper.close();
+    opened?.compactor.stop();
+    await opened?.imports.close();
     await this.#stopping;
-    const settled = final && (await this.#isDry());
+    const settled = final && isCalm && (await this.#isDry());
     // Ends what waits for an answer of Python; a write that runs is waited for.
     this.#source.close();
-    await this.#opened?.writer.close();
-    await this.#opened?.writer.release(settled);
-    await this.#opened?.signer.idle();
-    await this.#opened?.sender?.rest();
-    await this.#opened?.store.close();
+    await this.#life;
+    if (opened !== null) await this.#release(opened, settled);
     return null;
+  }
+
+  async #release({ store, writer, signer, sender }: Opened, settled: boolean): Promise<void> {
+    await writer.close();
+    await writer.release(settled);
+    await signer.idle();
+    await sender?.rest();
+    await store.close();
+  }
+
+  /** Whether a going to sleep that runs comes to its end: it may wait for a resolver that does not answer. */
+  #lifeEnds(): Promise<boolean> {
+    return new Promise((resolve) => {
+      const cancel = workerClock.after(LAST_QUESTION_MS, () => {
+        resolve(false);
+      });
+      void this.#life.then(() => {
+        cancel();
+        resolve(true);
+      });
+    });
   }
 
   async #isDry(): Promise<boolean> {
