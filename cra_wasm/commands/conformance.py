@@ -15,8 +15,7 @@ from ..conformance.runner import run_suite
 from ..conformance.suite import load_suite
 from ..errors import Json
 from ..platform.clock import SystemClock
-from .output import print_json, shown
-from .status import NO, YES
+from .output import NO, YES, print_json, shown
 
 NAME = "conformance"
 HELP = "run the conformance cases; exit 1 if one fails"

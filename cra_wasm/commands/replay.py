@@ -13,8 +13,7 @@ from ..replay.report import Difference, ReplayResult, Undecidable
 from ..trace.loading import load_trace
 from ..trace.rebuilding import rebuild_state
 from ..trace.state import SessionState
-from .output import print_json, shown
-from .status import COULD_NOT, NO, YES
+from .output import COULD_NOT, NO, YES, print_json, shown
 
 NAME = "replay"
 HELP = "decide a trace anew from its atlases; exit 1 if something differs, 2 if something cannot be told"

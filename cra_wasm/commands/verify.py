@@ -15,8 +15,7 @@ from ..trace.checkpoint_verify import SignedVerdict, Witnessed, parse_witnessed,
 from ..trace.reader import BadLine, read_event
 from ..trace.verify import ANY_PROFILE, OWN_PROFILE, PROFILES, trace_lines, verify_file
 from ..witness.ask import ask_witness, is_address
-from .output import print_json, shown
-from .status import NO, YES
+from .output import NO, YES, print_json, shown
 
 NAME = "verify"
 HELP = "verify a trace; exit 1 if it is not valid"
