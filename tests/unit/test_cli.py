@@ -313,8 +313,10 @@ def test_a_trace_that_cannot_be_read_is_2(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_serving_what_is_not_there_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["serve", "--dir", str(tmp_path / "none"), "--port", "0", "--json"]) == 2
-    assert printed(capsys)["error"]["code"]
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("none", "loop", "a" * 300):
+        assert main(["serve", "--dir", str(tmp_path / name), "--port", "0", "--json"]) == 2
+        assert printed(capsys)["error"]["code"] == "no_such_directory"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), BrokenPipeError()])
