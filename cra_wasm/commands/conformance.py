@@ -63,7 +63,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run and print the report; YES when no case failed."""
     if arguments.answer:
-        for line in answer_lines(sys.stdin):
+        for line in answer_lines(sys.stdin.buffer if sys.stdin else ()):
             print(line, flush=True)
         return YES
     cases = load_suite(arguments.cases, arguments.area)

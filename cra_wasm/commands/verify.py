@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -105,8 +106,10 @@ def _verdict(arguments: argparse.Namespace) -> SignedVerdict:
                 "invalid_arguments", f"checkpoints are of traces of profile {OWN_PROFILE}", pointer="/profile"
             )
         return SignedVerdict(result=verify_file(trace, arguments.profile))
-    beside = trace.with_name(trace.name.removesuffix(_TRACE) + _CHECKPOINTS)
-    found = arguments.checkpoints or (beside if trace.name.endswith(_TRACE) and beside.is_file() else None)
+    found: Path | None = arguments.checkpoints
+    if found is None and trace.name.endswith(_TRACE):
+        beside = trace.with_name(trace.name.removesuffix(_TRACE) + _CHECKPOINTS)
+        found = beside if os.path.isfile(beside) else None  # False too where that name is too long
     if found is None and not asked:
         return SignedVerdict(result=verify_file(trace, OWN_PROFILE))
     try:

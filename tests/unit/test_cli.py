@@ -307,7 +307,15 @@ def test_an_error_in_one_of_several_atlases_names_the_file(
 
 
 def test_a_trace_that_cannot_be_read_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for path, code in ((tmp_path / "none.jsonl", "trace_not_found"), (tmp_path, "trace_unreadable")):
+    name = "a" * 241 + ".trace.jsonl"  # not too long, but that of its checkpoints would be
+    for path, code in (
+        (tmp_path / "none.jsonl", "trace_not_found"),
+        (tmp_path / name, "trace_not_found"),
+        (tmp_path, "trace_unreadable"),
+        (".", "trace_unreadable"),
+        ("/", "trace_unreadable"),
+        ("", "trace_unreadable"),
+    ):
         assert main(["verify", str(path), "--json"]) == 2
         assert printed(capsys)["error"]["code"] == code
 
