@@ -118,7 +118,8 @@ class Resolver:
 
     Raises:
         InvalidInput: `invalid_tracing`, `invalid_capacity`, `invalid_ttl`, `invalid_skew`,
-            `invalid_durable_before`, `invalid_durable_wait`, `unknown_algorithm`.
+            `invalid_durable_before`, `invalid_durable_wait`, `unknown_algorithm`, `invalid_heartbeat`,
+            `invalid_session_ttl`.
         BackendFailure: `hash_unavailable`.
     """
 
@@ -147,6 +148,12 @@ class Resolver:
         ):
             raise InvalidInput("invalid_ttl", "give 1 to 86400 seconds", pointer="/ttl_seconds")
         constructor_of(hash_algorithm)
+        for name, config, kind in (
+            ("heartbeat", heartbeat, HeartbeatConfig),
+            ("session_ttl", session_ttl, SessionTTLConfig),
+        ):
+            if not isinstance(config, kind | None):
+                raise InvalidInput(f"invalid_{name}", f"give a {kind.__name__}", pointer=f"/{name}")
         self._lock = new_lock()
         self._skew_seconds = arguments.check_skew(skew_seconds)
         self._planner = Planner(Catalogue(), ttl_seconds)

@@ -8,6 +8,8 @@ reached.
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import shutil
 import sys
@@ -92,30 +94,37 @@ def serve_directory(
     `connect`, such as a witness's, beside their own.
 
     Raises:
-        InvalidInput: `no_such_directory`, `invalid_origin`, or `invalid_port` outside 0..65535.
-        BackendFailure: `cannot_listen`, when the port is taken or not ours to open.
+        InvalidInput: `no_such_directory`, `invalid_origin`, or as `listening`.
+        BackendFailure: `cannot_listen`.
     """
-    root = directory.resolve()
-    if not root.is_dir():
+    if not os.path.isdir(directory):  # False too for a name too long, a loop of links, a NUL
         raise InvalidInput("no_such_directory", f"`{directory}` is no directory; build the site first")
     origins = tuple(map(checked_origin, connect))
-    handler = partial(SiteHandler, root, isolated=isolated, connect=origins)
-    return listening(lambda address: ThreadingHTTPServer(address, handler), host, port)
+    handler = partial(SiteHandler, directory.resolve(), isolated=isolated, connect=origins)
+    return listening(lambda address: QuietServer(address, handler), host, port)
 
 
 def listening(make: Callable[[tuple[str, int]], _Server], host: str, port: int) -> _Server:
     """Return the server that `make` makes on an address.
 
     Raises:
-        InvalidInput: `invalid_port`.
-        BackendFailure: `cannot_listen`.
+        InvalidInput: `invalid_port` outside 0..65535; `invalid_arguments` for an empty host, which would be
+            every address of this machine.
+        BackendFailure: `cannot_listen`, when the port is taken or not ours to open, or the host is no name or
+            address of this machine.
     """
+    if not host:
+        raise InvalidInput("invalid_arguments", "the host is empty: name one, as 127.0.0.1", pointer="/host")
     if not 0 <= port <= 65535:
         raise InvalidInput("invalid_port", f"`{port}` is no port; choose one of 0 to 65535")
     try:
         return make((host, port))
-    except OSError as error:
-        message = f"cannot listen on `{host}:{port}` ({error.strerror or error}); try another port"
+    except (OSError, TypeError, ValueError) as error:  # the latter for a host that is no text of a name
+        reason = getattr(error, "strerror", None) or "no name of a host"
+        wrong = "port: try another"
+        if getattr(error, "errno", None) not in (errno.EADDRINUSE, errno.EACCES):
+            wrong = "host: give a name or an IPv4 address of this machine"
+        message = f"cannot listen on `{host}:{port}` ({reason}), because of --{wrong}"
         raise BackendFailure("cannot_listen", message, host=host, port=port) from error
 
 
@@ -137,16 +146,25 @@ def find_file(root: Path, url_path: str) -> Path | None:
     INVARIANT: what comes out lies under `root` after all symbolic links are followed; `root` itself is
     resolved.
     """
-    parts = unquote(urlsplit(url_path).path, errors="surrogateescape").split("/")[1:]
-    if parts and parts[-1] == "":
-        parts[-1] = "index.html"
-    if not parts or any(part.startswith(".") or "\\" in part or ":" in part for part in parts):
-        return None
     try:
+        parts = unquote(urlsplit(url_path).path, errors="surrogateescape").split("/")[1:]
+        if parts and parts[-1] == "":
+            parts[-1] = "index.html"
+        if not parts or any(part.startswith(".") or "\\" in part or ":" in part for part in parts):
+            return None
         file = root.joinpath(*parts).resolve()
-        return file if file.is_relative_to(root) and file.is_file() else None
-    except (OSError, RuntimeError, ValueError):  # a name too long, a loop of links, a NUL
+        readable = file.is_relative_to(root) and file.is_file() and os.access(file, os.R_OK)
+        return file if readable else None
+    except (OSError, RuntimeError, ValueError):  # no URL, a name too long, a loop of links, a NUL
         return None
+
+
+class QuietServer(ThreadingHTTPServer):
+    """A server to which a client that went away is no error."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 class QuietHandler(BaseHTTPRequestHandler):

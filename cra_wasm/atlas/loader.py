@@ -9,11 +9,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ..errors import InvalidInput, Json, NotFound
+from ..errors import InvalidInput, Json
 from ..model.atlas import Atlas
 from ..model.limits import MAX_TEXT_BYTES, MAX_VALUES
 from ..model.nesting import holds_more_values
-from ..model.parse import as_json_text, findings_error, findings_of, too_many
+from ..model.parse import as_json_text, findings_error, findings_of, read_bounded, too_many
 from .context_files import read_context_files
 from .dialects import translate
 from .draft import ID_OF, STAND_IN, Draft, draft_of_document, draft_of_package
@@ -147,12 +147,7 @@ def read_file(path: Path) -> bytes:
         NotFound: `file_not_found` when there is no readable file at `path`.
         InvalidInput: `invalid_atlas` when it is larger than 16 MiB.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_TEXT_BYTES + 1)
-    except (OSError, ValueError) as error:
-        # ValueError: a path with a NUL.
-        raise NotFound("file_not_found", f"cannot read `{str(path)[:300]}`: {error}"[:600]) from None
+    content = read_bounded(path)
     if len(content) > MAX_TEXT_BYTES:
         raise InvalidInput(INVALID_ATLAS, f"`{path}` is larger than {MAX_TEXT_BYTES} bytes", pointer="")
     return content

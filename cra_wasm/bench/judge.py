@@ -8,6 +8,7 @@ from statistics import median
 from typing import Final
 
 from ..errors import InvalidInput, Json
+from ..model.limits import MAX_TEXT_BYTES
 from ..model.parse import parse_json
 from .scenario import BROWSER_SIDE, Metric, Scenario
 
@@ -70,7 +71,8 @@ def read_baseline(path: Path) -> dict[str, Json]:
         InvalidInput: `invalid_baseline` when it cannot be read or is not what `--out` writes.
     """
     try:
-        value = parse_json(path.read_bytes(), code="invalid_baseline")
+        with path.open("rb") as file:
+            value = parse_json(file.read(MAX_TEXT_BYTES + 1), code="invalid_baseline")
         for report in value["runtimes"].values():
             bool(report["versions"] and [report["machine"][name] for name in ("cpu", "cores", "os")])
             for scenario in report["scenarios"]:

@@ -8,8 +8,7 @@ from pathlib import Path
 from ..errors import CRAError, Json
 from ..model.atlas import Atlas
 from ..runtime.loading import ReadAtlas, judge_together, read_one
-from .output import print_json, shown
-from .status import NO, YES
+from .output import NO, YES, print_json, shown
 
 NAME = "atlas"
 HELP = "work on atlases: `atlas check`, exit 1 if one is not valid"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..bench.command import add_arguments, run_command, text_of
-from .output import print_json
-from .status import COULD_NOT, NO, YES
+from .output import COULD_NOT, NO, YES, print_json
 
 NAME = "bench"
 HELP = "measure against the budgets; exit 1 if one is missed"

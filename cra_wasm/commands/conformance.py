@@ -15,8 +15,7 @@ from ..conformance.runner import run_suite
 from ..conformance.suite import load_suite
 from ..errors import Json
 from ..platform.clock import SystemClock
-from .output import print_json, shown
-from .status import NO, YES
+from .output import NO, YES, print_json, shown
 
 NAME = "conformance"
 HELP = "run the conformance cases; exit 1 if one fails"
@@ -64,7 +63,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run and print the report; YES when no case failed."""
     if arguments.answer:
-        for line in answer_lines(sys.stdin):
+        for line in answer_lines(sys.stdin.buffer if sys.stdin else ()):
             print(line, flush=True)
         return YES
     cases = load_suite(arguments.cases, arguments.area)

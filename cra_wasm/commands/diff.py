@@ -10,8 +10,7 @@ from ..errors import Json
 from ..trace.canonical import canonical_json
 from ..trace.diff import TraceDifference, diff_traces
 from ..trace.significance import SIGNIFICANCES
-from .output import print_json, shown
-from .status import NO, YES
+from .output import NO, YES, print_json, shown
 
 NAME = "diff"
 HELP = "compare two traces by what they say; exit 1 if they are incompatible"

@@ -1,17 +1,22 @@
-"""What commands print and write: foreign text stays text, in a terminal too."""
+"""What commands print, write and exit with: foreign text stays text, in a terminal too."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
+from typing import Final
 
 from ..errors import CRAError, Json
+
+YES: Final = 0
+NO: Final = 1
+COULD_NOT: Final = 2
 
 
 def print_json(value: Json) -> None:
     """Print a value as JSON: ASCII only, which every terminal and pipe can carry."""
-    print(json.dumps(value))
+    print(json.dumps(value), flush=True)
 
 
 def shown(text: str) -> str:
@@ -27,8 +32,6 @@ def print_error(error: CRAError) -> None:
     for finding in findings[1:]:
         where = f"{finding.get('file', '')}{finding['pointer']}" or "the document"
         print(f"  {shown(where)}: {shown(finding['message'])}", file=sys.stderr)
-    if error.code == "cannot_listen":
-        print("  choose another port with --port NUMBER", file=sys.stderr)
 
 
 def write_text(path: Path, text: str) -> None:

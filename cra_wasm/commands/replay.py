@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import InvalidInput, Json, NotFound
-from ..model.parse import parse_json
+from ..model.parse import error_of_line, parse_line
 from ..replay.replay import replay_trace
 from ..replay.report import Difference, ReplayResult, Undecidable
-from ..trace.loading import load_trace
+from ..trace.loading import checked_lines, load_trace
+from ..trace.reader import read_lines
 from ..trace.rebuilding import rebuild_state
 from ..trace.state import SessionState
-from .output import print_json, shown
-from .status import COULD_NOT, NO, YES
+from .output import COULD_NOT, NO, YES, print_json, shown
 
 NAME = "replay"
 HELP = "decide a trace anew from its atlases; exit 1 if something differs, 2 if something cannot be told"
 
+_CODE: Final = "invalid_parameters"
 _SHOWN: Final = 20
 _VALUE_CHARS: Final = 60
 
@@ -85,16 +86,21 @@ def run(arguments: argparse.Namespace) -> int:
 def _read_parameters(path: Path | None) -> list[dict[str, Json]]:
     if path is None:
         return []
+    found: list[dict[str, Json]] = []
     try:
-        lines = path.read_bytes().splitlines()
-    except (OSError, ValueError) as error:
+        with path.open("rb") as file:
+            lines = checked_lines(read_lines(file), code=_CODE, too_large=_CODE)
+    except InvalidInput as error:
+        error.details["file"] = str(path)
+        raise
+    except OSError as error:
         raise NotFound("file_not_found", f"cannot read `{str(path)[:300]}`: {error}") from None
-    found = []
-    for index, line in enumerate(lines):
-        value = parse_json(line, code="invalid_parameters")
-        if not isinstance(value, dict):
-            raise InvalidInput("invalid_parameters", "each line is an object", pointer=f"/{index}")
-        found.append(value)
+    for line in lines:
+        try:
+            found.append(parse_line(line, code=_CODE))
+        except InvalidInput as error:
+            error.details["file"] = str(path)
+            raise error_of_line(error, len(found)) from None
     return found
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from ..errors import CRAError, InvalidInput, Json, NotFound
-from ..model.limits import MAX_TEXT_BYTES
-from ..model.parse import parse_json, parse_model
+from ..errors import CRAError, InvalidInput, Json
+from ..model.parse import parse_json, parse_model, read_bounded
 from ..model.request import CARPRequest
 from ..resolver import Resolver
 
@@ -23,11 +22,7 @@ def read_request(path: Path) -> tuple[CARPRequest, dict[str, Json]]:
         InvalidInput: `invalid_request` with all findings, and for operation execute: a resolution belongs to
             a running session, which a file cannot name.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_TEXT_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
-        raise NotFound("file_not_found", f"cannot read `{str(path)[:300]}`: {error}"[:600]) from None
+    content = read_bounded(path)
     try:
         parsed = parse_model(CARPRequest, content, code="invalid_request")
         if parsed.operation == "execute":

@@ -11,9 +11,8 @@ from ..model.atlas import RISK_TIERS
 from ..model.resolution import Resolution
 from ..model.validation import ValidateResponse
 from ..resolver import Resolver
-from .output import print_json, shown, write_text
+from .output import NO, YES, print_json, shown, write_text
 from .request_file import ANY_AGE_SECONDS, read_request, session_for
-from .status import NO, YES
 
 NAME = "resolve"
 HELP = "resolve a goal or a request against atlases; exit 1 if all is denied"

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from ..serve import serve_directory
-from .output import print_json
-from .status import YES
+from .output import YES, print_json
 
 NAME = "serve"
 HELP = "serve the built site on this machine"
@@ -46,8 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             print_json({"url": address})
         else:
-            print(f"serving {arguments.dir} at {address} (Ctrl-C ends it)")
-        sys.stdout.flush()
+            print(f"serving {arguments.dir} at {address} (Ctrl-C ends it)", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:  # the way to end it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -15,8 +16,7 @@ from ..trace.checkpoint_verify import SignedVerdict, Witnessed, parse_witnessed,
 from ..trace.reader import BadLine, read_event
 from ..trace.verify import ANY_PROFILE, OWN_PROFILE, PROFILES, trace_lines, verify_file
 from ..witness.ask import ask_witness, is_address
-from .output import print_json, shown
-from .status import NO, YES
+from .output import NO, YES, print_json, shown
 
 NAME = "verify"
 HELP = "verify a trace; exit 1 if it is not valid"
@@ -106,8 +106,10 @@ def _verdict(arguments: argparse.Namespace) -> SignedVerdict:
                 "invalid_arguments", f"checkpoints are of traces of profile {OWN_PROFILE}", pointer="/profile"
             )
         return SignedVerdict(result=verify_file(trace, arguments.profile))
-    beside = trace.with_name(trace.name.removesuffix(_TRACE) + _CHECKPOINTS)
-    found = arguments.checkpoints or (beside if trace.name.endswith(_TRACE) and beside.is_file() else None)
+    found: Path | None = arguments.checkpoints
+    if found is None and trace.name.endswith(_TRACE):
+        beside = trace.with_name(trace.name.removesuffix(_TRACE) + _CHECKPOINTS)
+        found = beside if os.path.isfile(beside) else None  # False too where that name is too long
     if found is None and not asked:
         return SignedVerdict(result=verify_file(trace, OWN_PROFILE))
     try:

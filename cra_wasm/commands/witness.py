@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from ..platform.ed25519 import is_signed
 from ..witness.ledger import DEFAULT_MAX_SESSIONS, Ledger
 from ..witness.server import witness_server
-from .output import print_json
-from .status import YES
+from .output import YES, print_json
 from .verify import key_of
 
 NAME = "witness"
@@ -64,8 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.json:
                 print_json({"url": address})
             else:
-                print(f"a witness at {address} keeps {arguments.database} (Ctrl-C ends it)")
-            sys.stdout.flush()
+                print(f"a witness at {address} keeps {arguments.database} (Ctrl-C ends it)", flush=True)
             server.serve_forever()
     except KeyboardInterrupt:  # the way to end it
         pass

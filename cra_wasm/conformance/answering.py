@@ -73,7 +73,7 @@ def answer_case(question: dict[str, Json]) -> dict[str, Json]:
         return {"id": question["id"], "refused": refusal_of(error)}
 
 
-def answer_lines(lines: Iterable[str]) -> Iterator[str]:
+def answer_lines(lines: Iterable[str | bytes]) -> Iterator[str]:
     """Yield the answer to each line, as a line; what is no question gets an answer that says so."""
     for line in lines:
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 
 from ..atlas.loader import read_atlas
 from ..carp.schema import compile_schema
@@ -12,7 +14,6 @@ from ..model.request import CARPRequest
 from ..trace.canonical import canonical_json
 from ..trace.reader import BadLine, read_event
 from .case import CanonicalInput, DocumentInput, ParametersInput
-from .packages import zip_of
 from .refusing import findings_told
 
 VALID: Json = {"valid": True}
@@ -36,6 +37,15 @@ def answer_document(question: DocumentInput | ParametersInput) -> Json:
     else:
         _check_event(question)
     return VALID
+
+
+def zip_of(files: dict[str, Json]) -> bytes:
+    """Return a case's package as a zip; a file that is no text is written as JSON."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for path, content in files.items():
+            archive.writestr(path, content if isinstance(content, str) else json.dumps(content))
+    return buffer.getvalue()
 
 
 def answer_canonical(question: CanonicalInput) -> Json:

@@ -17,7 +17,7 @@ from . import step as kinds
 from .case import StepsInput
 from .chains import verdict_on
 from .decisions import arguments_of
-from .packages import zip_of
+from .documents import zip_of
 from .references import NoSuchAnswer, with_answers
 from .refusing import findings_told, refusal_of
 

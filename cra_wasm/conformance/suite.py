@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ def load_suite(folder: Path, areas: Sequence[str] = ()) -> list[SuiteCase]:
         NotFound: `cases_not_found`: no such folder, or nothing in an area.
         InvalidInput: `invalid_case` with the file, the pointer and all findings.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # False too for a name too long
         raise NotFound(
             "cases_not_found",
             f"no folder `{folder}`: the cases are no part of the installed package; run in a checkout, or"
@@ -105,8 +106,7 @@ def _golden_cases(folder: Path) -> Iterator[SuiteCase]:
     for path in sorted(folder.glob("*/input.json")):
         raw, case = _read(path, _GOLDEN)
         traces = {
-            one.name.removesuffix(_TRACE): one.read_text(encoding="utf-8").splitlines()
-            for one in sorted(path.parent.glob(f"*{_TRACE}"))
+            one.name.removesuffix(_TRACE): _lines(one) for one in sorted(path.parent.glob(f"*{_TRACE}"))
         }
         answers = path.parent / "answers.json"
         try:
@@ -122,6 +122,13 @@ def _golden_cases(folder: Path) -> Iterator[SuiteCase]:
             input=raw["input"],
             golden=GoldenFiles(steps=steps, traces=traces),
         )
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise _bad(path, "", f"cannot be read: {error}") from None
 
 
 def _read(path: Path, adapter: TypeAdapter[Any]) -> tuple[Json, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from ..errors import InvalidInput, Json
+from ..errors import InvalidInput, Json, NotFound
 from .limits import MAX_JSON_DEPTH, MAX_TEXT_BYTES, MAX_VALUES
 from .nesting import holds_more_values, nests_deeper
 
@@ -105,6 +106,40 @@ def parse_json(text: str | bytes, *, code: str) -> Json:
     except ValueError as error:
         raise InvalidInput(code, f"is not JSON: {error}", pointer="") from None
     return value
+
+
+def parse_line(line: bytes, *, code: str) -> dict[str, Json]:
+    """Read a line that is one object.
+
+    Raises:
+        InvalidInput: with the given code, for `error_of_line`.
+    """
+    value = parse_json(line.rstrip(), code=code)
+    if not isinstance(value, dict):
+        raise InvalidInput(code, "is no object", pointer="")
+    return value
+
+
+def error_of_line(error: InvalidInput, index: int) -> InvalidInput:
+    """Return the error of a line as one of its file: the first is `/0`, and for people line 1."""
+    message = f"line {index + 1} {error.message.replace(' at line 1 ', ' at ')}"
+    details = {**error.details, "pointer": f"/{index}{error.details['pointer']}"}
+    if "line" in details:
+        details["line"] = index + 1
+    return InvalidInput(error.code, message, **details)
+
+
+def read_bounded(path: Path) -> bytes:
+    """Return a file's bytes; of one that is too large, one more than MAX_TEXT_BYTES.
+
+    Raises:
+        NotFound: `file_not_found`.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_TEXT_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
+        raise NotFound("file_not_found", f"cannot read `{str(path)[:300]}`: {error}"[:600]) from None
 
 
 def as_json_text(source: str | bytes | dict[str, Json], *, code: str) -> str:

@@ -10,7 +10,7 @@ from uuid import uuid4
 from ..errors import BackendFailure, InvalidState
 from ..platform.ed25519 import SigningKey, new_private_key, read_private_key
 from ..storage.session_file import sync_folder
-from .private_file import open_private, write_durably
+from .side_file import open_private, write_durably
 
 KEY_FILE: Final = "checkpoint.key.pem"
 _OTHERS: Final = 0o077

@@ -10,7 +10,6 @@ from typing import Final
 
 from ..storage.session_file import sync_folder
 from ..trace.checkpoint import MAX_ENTRY_BYTES, parse_entry, parse_note
-from .private_file import open_private, write_durably
 
 SUFFIX: Final = ".checkpoints.jsonl"
 _TAIL_BYTES: Final = 2 * MAX_ENTRY_BYTES + 2
@@ -77,6 +76,19 @@ class SideFile:
         with open_private(part, "wb") as file:
             write_durably(file, f"{newest}\n".encode())
         part.replace(self._path)
+
+
+def open_private(path: Path, mode: str) -> FileIO:
+    """Open a file without a buffer; one that this makes is of mode 0600."""
+    return FileIO(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))
+
+
+def write_durably(file: FileIO, data: bytes) -> None:
+    """Write all of it and wait for the disk."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+    os.fsync(file.fileno())
 
 
 def _newest(file: FileIO) -> tuple[str, int]:

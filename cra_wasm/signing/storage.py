@@ -88,7 +88,7 @@ class SigningStorage(TappedStorage):
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._key = folder_key(self._folder)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a path with a NUL
             raise failed_error("checkpoint", f"have a key in `{self._folder}`", error) from error
         self._name = verifier_key(self._key.public_key)
         self._lock = new_lock()

@@ -68,7 +68,7 @@ class JsonlStorage:
             except BaseException:
                 self._folder_lock.release()
                 raise
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a path with a NUL
             raise failed_error(self.name, f"open `{self._folder}`", error) from error
 
     def store_events(self, events: Sequence[TraceEvent]) -> None:

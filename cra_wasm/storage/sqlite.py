@@ -70,7 +70,7 @@ class SqliteStorage:
             connection = sqlite3.connect(
                 fspath(path), timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:  # ValueError: a path with a NUL
             raise failed_error(self.name, f"open `{fspath(path)}`", error) from error
         try:
             self._journal_mode = _prepare(connection)

@@ -8,16 +8,15 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from os import PathLike, fspath
-from typing import BinaryIO, Final, TypeAlias
+from typing import Final, TypeAlias
 
-from ..errors import BackendFailure, InvalidInput, Json, NotFound
+from ..errors import InvalidInput, Json
 from ..model.event import TRACE_VERSION, TraceEvent
-from ..model.limits import MAX_TEXT_BYTES
-from ..model.parse import parse_json
+from ..model.parse import error_of_line, parse_line
 from ..model.timestamps import parse_timestamp_ns
 from .canonical import canonical_json
 from .reader import MAX_LINE_BYTES, BadLine, read_event, read_lines
-from .verify import verify_lines
+from .verify import trace_lines, verify_lines
 
 MAX_TRACE_EVENTS: Final = 1_000_000
 MAX_TRACE_BYTES: Final = 512 * 1024 * 1024
@@ -42,37 +41,37 @@ def load_trace(source: TraceSource, *, verify: bool = True) -> list[TraceEvent]:
         NotFound: `trace_not_found`.
         BackendFailure: `trace_unreadable`, `hash_unavailable`.
         InvalidInput: `trace_too_large`; `invalid_trace` with `error` and `error_at` of the verification, or
-            the pointer of what is no event: `/12/payload` in the 13th line.
+            the pointer of what is no event: `/12/payload` in the 13th line. `file` is the path, if it is one.
     """
     if isinstance(source, bytes):
-        return _events_of(_checked(io.BytesIO(source)), verify)
-    if isinstance(source, str | PathLike):
-        return _load_file(source, verify)
-    return _given_events(source, verify)
-
-
-def _load_file(path: str | PathLike[str], verify: bool) -> list[TraceEvent]:
+        return _events_of(read_lines(io.BytesIO(source)), verify)
+    if not isinstance(source, str | PathLike):
+        return _given_events(source, verify)
     try:
-        with open(path, "rb") as file:
-            lines = _checked(file)
-    except FileNotFoundError:
-        raise NotFound(
-            "trace_not_found", f"no file `{fspath(path)}`: give the path of a .trace.jsonl file"
-        ) from None
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
-        raise BackendFailure("trace_unreadable", f"cannot read `{fspath(path)[:300]}`: {error}") from None
-    return _events_of(lines, verify)
+        with trace_lines(source) as lines:
+            return _events_of(lines, verify)
+    except InvalidInput as error:
+        error.details["file"] = fspath(source)
+        raise
 
 
-def _checked(file: BinaryIO) -> list[bytes]:
+def checked_lines(
+    source: Iterable[bytes], *, code: str = _CODE, too_large: str = "trace_too_large"
+) -> list[bytes]:
+    """Return the lines of a file within the limits of a trace.
+
+    Raises:
+        InvalidInput: `too_large`, or `code` for a line that is too long.
+    """
     lines: list[bytes] = []
     size_bytes = 0
-    for line in read_lines(file):
+    for line in source:
         size_bytes += len(line)
         if len(lines) >= MAX_TRACE_EVENTS or size_bytes > MAX_TRACE_BYTES:
-            raise _too_large()
+            raise _too_large(too_large)
         if len(line) > MAX_LINE_BYTES:
-            raise InvalidInput(_CODE, "a line is too long to be an event", pointer=f"/{len(lines)}")
+            error = InvalidInput(code, f"is longer than {MAX_LINE_BYTES} bytes", pointer="")
+            raise error_of_line(error, len(lines))
         lines.append(line)
     return lines
 
@@ -90,19 +89,25 @@ def _given_events(source: Iterable[TraceEvent], verify: bool) -> list[TraceEvent
     return events
 
 
-def _too_large() -> InvalidInput:
+def _too_large(code: str = "trace_too_large") -> InvalidInput:
     return InvalidInput(
-        "trace_too_large",
-        f"more than {MAX_TRACE_EVENTS} events or {MAX_TRACE_BYTES} bytes: give a part of it",
+        code, f"more than {MAX_TRACE_EVENTS} lines or {MAX_TRACE_BYTES} bytes: give a part of it"
     )
 
 
-def _events_of(lines: list[bytes], verify: bool) -> list[TraceEvent]:
+def _events_of(source: Iterable[bytes], verify: bool) -> list[TraceEvent]:
+    lines = checked_lines(source)
     if verify:
         _refuse_invalid(lines)
     elif not lines:
         raise InvalidInput(_CODE, "the trace is empty", pointer="")
-    return [_event_of(line, index) for index, line in enumerate(lines)]
+    events = []
+    for index, line in enumerate(lines):
+        try:
+            events.append(_event_of(line))
+        except InvalidInput as error:
+            raise error_of_line(error, index) from None
+    return events
 
 
 def _refuse_invalid(lines: Iterable[bytes]) -> None:
@@ -118,62 +123,54 @@ def _refuse_invalid(lines: Iterable[bytes]) -> None:
         )
 
 
-def _event_of(line: bytes, index: int) -> TraceEvent:
+def _event_of(line: bytes) -> TraceEvent:
     try:
         return read_event(line)
     except BadLine:
-        return _foreign_event(line, index)
+        return _foreign_event(parse_line(line, code=_CODE))
 
 
-def _foreign_event(line: bytes, index: int) -> TraceEvent:
+def _foreign_event(value: dict[str, Json]) -> TraceEvent:
     """Return the event of a line that is none of ours; only the members' types are looked at."""
-    if len(line) > MAX_TEXT_BYTES:
-        raise InvalidInput(_CODE, "the line is too long", pointer=f"/{index}")
-    value = parse_json(line, code=_CODE)
-    if not isinstance(value, dict):
-        raise InvalidInput(_CODE, "the line is no object", pointer=f"/{index}")
 
-    def text(name: str) -> str:
+    def text(name: str, *, needed: bool = False) -> str:
         found = value.get(name, "")
-        if not isinstance(found, str):
-            raise InvalidInput(_CODE, f"`{name}` is no text", pointer=f"/{index}/{name}")
+        if not isinstance(found, str) or (needed and not found):
+            raise _bad_member(name, "is no text" if found else "is missing")
         return found
 
     parent = value.get("parent_span_id")
     if not isinstance(parent, str | None):
-        raise InvalidInput(_CODE, "`parent_span_id` is no text", pointer=f"/{index}/parent_span_id")
+        raise _bad_member("parent_span_id", "is no text")
     return TraceEvent(
         **{name: text(name) for name in _IDS},
         parent_span_id=parent,
-        session_id=_needed(text("session_id"), f"/{index}/session_id"),
-        sequence=_whole_number(value.get("sequence"), index),
+        session_id=text("session_id", needed=True),
+        sequence=_sequence_of(value.get("sequence")),
         timestamp=text("timestamp"),
-        event_type=_needed(text("event_type"), f"/{index}/event_type"),
-        payload_json=_payload_of(value.get("payload"), index),
+        event_type=text("event_type", needed=True),
+        payload_json=_payload_of(value.get("payload")),
         trace_version=text("trace_version") or TRACE_VERSION,
     )
 
 
-def _needed(text: str, pointer: str) -> str:
-    if not text:
-        raise InvalidInput(_CODE, "every event has one", pointer=pointer)
-    return text
-
-
-def _whole_number(value: Json, index: int) -> int:
+def _sequence_of(value: Json) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InvalidInput(_CODE, "is no number of an event", pointer=f"/{index}/sequence")
+        raise _bad_member("sequence", "is no number of an event")
     return value
 
 
-def _payload_of(value: Json, index: int) -> str:
+def _payload_of(value: Json) -> str:
     if not isinstance(value, dict):
-        raise InvalidInput(_CODE, "the payload is no object", pointer=f"/{index}/payload")
+        raise _bad_member("payload", "is no object")
     try:
         return canonical_json(value)
     except InvalidInput as error:
-        pointer = f"/{index}/payload{error.details.get('pointer', '')}"
-        raise InvalidInput(_CODE, error.message, pointer=pointer) from None
+        raise _bad_member(f"payload{error.details['pointer']}", error.message) from None
+
+
+def _bad_member(name: str, message: str) -> InvalidInput:
+    return InvalidInput(_CODE, f"`{name}` {message}", pointer=f"/{name}")
 
 
 def wall_ns_of(event: TraceEvent) -> int:

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from os import PathLike, fspath
 from typing import Final
 
-from ..errors import BackendFailure, InvalidInput, NotFound
+from ..errors import BackendFailure, CRAError, InvalidInput, NotFound
 from ..hashing import ALGORITHMS, DEFAULT_ALGORITHM, NewHash, constructor_of
 from ..model.event import GENESIS_HASH, TraceEvent
 from .chain import event_hash, named_algorithm
@@ -92,9 +92,12 @@ def trace_lines(path: str | PathLike[str]) -> Iterator[Iterator[bytes]]:
         raise NotFound(
             "trace_not_found", f"no file `{fspath(path)}`: give the path of a .trace.jsonl file"
         ) from error
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
+        if isinstance(error, CRAError):  # what read the lines refused them
+            raise
         raise BackendFailure(
-            "trace_unreadable", f"cannot read `{fspath(path)}`: {error.strerror or error}"
+            "trace_unreadable",
+            f"cannot read `{fspath(path)[:300]}`: {getattr(error, 'strerror', None) or error}",
         ) from error
 
 

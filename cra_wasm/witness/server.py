@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import socket
-import sys
 import time
 from collections.abc import Iterable
 from functools import partial
@@ -18,7 +17,7 @@ from typing import Any, Final
 
 from ..errors import CRAError, InvalidInput, Json
 from ..model.ids import is_uuid_text
-from ..serve import QuietHandler, checked_origin, listening
+from ..serve import QuietHandler, QuietServer, checked_origin, listening
 from ..trace.checkpoint import MAX_ENTRY_BYTES
 from .ledger import Ledger
 
@@ -50,14 +49,14 @@ def witness_server(
     `allow_origin` may read its answers; by default all, since a head tells nothing of its events.
 
     Raises:
-        InvalidInput: `invalid_origin`, `invalid_port`.
+        InvalidInput: `invalid_origin`, or as `listening`.
         BackendFailure: `cannot_listen`.
     """
     origin = allow_origin if allow_origin == "*" else checked_origin(allow_origin)
     return listening(lambda address: _Server(address, partial(_Handler, ledger, origin)), host, port)
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(QuietServer):
     request_queue_size = MAX_CONNECTIONS
 
     def __init__(self, *args: Any) -> None:
@@ -73,10 +72,6 @@ class _Server(ThreadingHTTPServer):
     def shutdown_request(self, request: Any) -> None:
         self._held.discard(request)
         super().shutdown_request(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), OSError):  # a client that went away is no error
-            super().handle_error(request, client_address)
 
 
 class _Handler(QuietHandler):

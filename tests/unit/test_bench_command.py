@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,11 @@ def entry(name: str, value: float, *, held: bool | None = True) -> dict[str, Any
         (["--runs", "101"], "invalid_arguments"),
         (["--quick", "--out", "somewhere"], "invalid_arguments"),
         (["--baseline", "none.json"], "invalid_baseline"),
+        pytest.param(
+            ["--baseline", "/dev/zero"],
+            "invalid_baseline",
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="an endless file"),
+        ),
         (["--runtime", "node", "nonsense"], "unknown_benchmark"),
         (["--runtime", "node", "--site", "none"], "bench_unavailable"),
         (["--runtime", "chromium", "--site", "none"], "bench_unavailable"),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import cra_wasm
 from cra_wasm import __version__
 from cra_wasm.cli import main
 from cra_wasm.commands import serve, verify
@@ -304,14 +307,24 @@ def test_an_error_in_one_of_several_atlases_names_the_file(
 
 
 def test_a_trace_that_cannot_be_read_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for path, code in ((tmp_path / "none.jsonl", "trace_not_found"), (tmp_path, "trace_unreadable")):
+    name = "a" * 241 + ".trace.jsonl"  # not too long, but that of its checkpoints would be
+    for path, code in (
+        (tmp_path / "none.jsonl", "trace_not_found"),
+        (tmp_path / name, "trace_not_found"),
+        (tmp_path, "trace_unreadable"),
+        (".", "trace_unreadable"),
+        ("/", "trace_unreadable"),
+        ("", "trace_unreadable"),
+    ):
         assert main(["verify", str(path), "--json"]) == 2
         assert printed(capsys)["error"]["code"] == code
 
 
 def test_serving_what_is_not_there_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["serve", "--dir", str(tmp_path / "none"), "--port", "0", "--json"]) == 2
-    assert printed(capsys)["error"]["code"]
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("none", "loop", "a" * 300):
+        assert main(["serve", "--dir", str(tmp_path / name), "--port", "0", "--json"]) == 2
+        assert printed(capsys)["error"]["code"] == "no_such_directory"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), BrokenPipeError()])
@@ -323,6 +336,82 @@ def test_a_verification_that_was_interrupted_is_neither_yes_nor_no(
 
     monkeypatch.setattr(verify, "verify_file", interrupted)
     assert main(["verify", str(trace)]) == 2
+
+
+def started(*arguments: str, before: str = "", **how: Any) -> subprocess.CompletedProcess[bytes]:
+    """Run the command line as a program: what Python does at its end counts too."""
+    packages = str(Path(cra_wasm.__file__).parents[1])
+    start = "from cra_wasm.cli import main\nsys.exit(main())"
+    source = f"import sys\nsys.path.insert(0, {packages!r})\n{before}\n{start}"
+    environment = {name: os.environ[name] for name in os.environ if name != "PYTHONUNBUFFERED"}
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how}
+    how["env"] = environment | how.get("env", {})
+    return subprocess.run([sys.executable, "-c", source, *arguments], timeout=60, check=False, **how)
+
+
+@pytest.mark.cpython_only(reason="starts other programs")
+@pytest.mark.parametrize("env", [{}, {"PYTHONUNBUFFERED": "1"}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["verify", "TRACE"],
+        ["verify", "no-such-file", "--json"],
+        ["serve", "--dir", ".", "--port", "0"],
+        ["--help"],
+        ["atlas", "check", "--help"],
+    ],
+)
+def test_an_answer_that_cannot_be_written_is_2(
+    trace: Path, arguments: list[str], env: dict[str, str]
+) -> None:
+    arguments = [str(trace) if one == "TRACE" else one for one in arguments]
+    source, sink = os.pipe()
+    os.close(source)
+    left = started(*arguments, stdout=sink, env=env)
+    os.close(sink)
+    assert (left.returncode, left.stderr) == (2, b"")
+    if not os.path.exists("/dev/full"):
+        return
+    with open("/dev/full", "wb") as full:
+        unwritten = started(*arguments, stdout=full, env=env)
+        assert (unwritten.returncode, unwritten.stderr) == (
+            2,
+            b"cra-wasm: cannot_write: cannot write the answer: No space left on device\n",
+        )
+        assert started(*arguments, stdout=full, stderr=full, env=env).returncode == 2
+
+
+@pytest.mark.cpython_only(reason="starts other programs")
+@pytest.mark.parametrize("arguments", [["verify", "no-such-file"], ["verify"]])
+def test_an_error_that_cannot_be_told_is_2(arguments: list[str]) -> None:
+    if os.path.exists("/dev/full"):
+        with open("/dev/full", "wb") as full:
+            assert started(*arguments, stderr=full).returncode == 2
+
+
+@pytest.mark.cpython_only(reason="starts other programs")
+def test_an_interrupt_while_the_commands_are_imported_is_told_by_the_status() -> None:
+    before = """
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name.startswith("cra_wasm.commands"):
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt())
+"""
+    told = started("verify", "no-such-file", before=before)
+    assert (told.returncode, told.stdout, told.stderr) == (2, b"", b"")
+
+
+def test_a_file_that_fails_a_command_is_named(
+    trace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(path: Path, profile: str) -> None:
+        raise OSError(36, "File name too long", "a-name")
+
+    monkeypatch.setattr(verify, "verify_file", failing)
+    assert main(["verify", str(trace), "--json"]) == 2
+    error = printed(capsys)["error"]
+    assert error["code"] == "file_not_found" and "`a-name`: File name too long" in error["message"]
 
 
 def test_answers_can_be_printed_where_only_ascii_can(

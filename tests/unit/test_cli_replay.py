@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,44 @@ def test_what_could_not_be_replayed_is_2_with_a_code(
     arguments = [atlas if one == "ATLAS" else one for one in arguments]
     assert main(["replay", *arguments, "--json"]) == 2
     assert printed(capsys)["error"]["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("command", "broken", "pointer"),
+    [
+        (["diff", "a.trace.jsonl", "broken.jsonl"], "broken.jsonl", "/3"),
+        (["diff", "broken.jsonl", "a.trace.jsonl"], "broken.jsonl", "/3"),
+        (["replay", "a.trace.jsonl", "broken.jsonl", "--atlas", "A", "--unverified"], "broken.jsonl", "/3"),
+        (["replay", "a.trace.jsonl", "broken.jsonl", "--atlas", "A"], "broken.jsonl", "/3"),
+        (["replay", "a.trace.jsonl", "--atlas", "A", "--parameters", "p.jsonl"], "p.jsonl", "/1"),
+        pytest.param(
+            ["replay", "a.trace.jsonl", "--atlas", "A", "--parameters", "/dev/zero"],
+            "/dev/zero",
+            "/0",
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="an endless file"),
+        ),
+    ],
+)
+def test_a_broken_line_is_told_with_its_file_and_its_number(
+    trace: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: list[str],
+    broken: str,
+    pointer: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = Path(trace).read_bytes().splitlines(keepends=True)
+    Path("broken.jsonl").write_bytes(b"".join([*lines[:3], b"{broken\n", *lines[4:]]))
+    Path("p.jsonl").write_bytes(b'{"a": 1}\n{broken\n')
+    assert main([*command, "--json"]) == 2
+    details = printed(capsys)["error"]["details"]
+    assert (details["file"], details["pointer"]) == (broken, pointer)
+    assert main(command) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"cra-wasm: {broken}: invalid_")
+    assert f"line {int(pointer[1:]) + 1} " in told or "at event 3: " in told
 
 
 def test_a_broken_trace_is_replayed_only_when_asked(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cra_wasm import BufferFull, MemoryStorage, NotFound, Resolver
+from cra_wasm import BufferFull, InvalidInput, MemoryStorage, NotFound, Resolver
 from cra_wasm.testing import FakeClock, MockTimerBackend, SequentialIds
 from cra_wasm.timing.config import HeartbeatConfig
 
@@ -52,6 +52,14 @@ def new_clock_rig() -> Any:
     yield make
     for rig in made:
         rig.resolver.close()
+
+
+@pytest.mark.parametrize("name", ["heartbeat", "session_ttl"])
+@pytest.mark.parametrize("value", [30, True, {}, "30"])
+def test_a_setting_of_time_that_is_no_configuration_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Resolver(**{name: value})
+    assert (caught.value.code, caught.value.details["pointer"]) == (f"invalid_{name}", f"/{name}")
 
 
 # PROTOCOL 3.15.1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -228,3 +230,17 @@ def test_a_time_that_nobody_can_wait_is_refused(capsys: pytest.CaptureFixture[st
     )
     assert status == 2
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "invalid_arguments"
+
+
+@pytest.mark.parametrize("raw", [b"\xff\n", b'"\xff"\n'])
+def test_a_question_that_is_no_text_is_answered_as_such(raw: bytes) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", ANSWER],
+        input=raw,
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+        timeout=60,
+        check=True,
+    )
+    assert json.loads(told.stdout) == {"id": None, "refused": {"code": "invalid_case", "pointer": ""}}
+    assert told.stderr == b""

@@ -137,10 +137,15 @@ def test_a_golden_session_without_answers_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput) as caught:
         load_suite(tmp_path, [GOLDEN])
     assert caught.value.details["file"].endswith("answers.json")
+    (folder / "one.trace.jsonl").write_bytes(b"\xff\n")
+    with pytest.raises(InvalidInput) as caught:
+        load_suite(tmp_path, [GOLDEN])
+    assert caught.value.code == "invalid_case"
+    assert caught.value.details["file"].endswith("one.trace.jsonl")
 
 
 def test_a_missing_folder_and_an_empty_area_are_told(tmp_path: Path) -> None:
-    for folder in (tmp_path / "none", tmp_path):
+    for folder in (tmp_path / "none", tmp_path / ("a" * 300), tmp_path):
         with pytest.raises(NotFound) as caught:
             load_suite(folder)
         assert caught.value.code == "cases_not_found"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from socketserver import BaseServer, ThreadingMixIn
 
 import pytest
 
@@ -80,6 +83,7 @@ def fetch(site: Path) -> Iterator[Fetch]:
         "/lib/cra-wasm.js/",
         "/index.html/x",
         "*",
+        "HTTP://[",
     ],
 )
 def test_what_is_not_in_the_site_is_not_found(fetch: Fetch, path: str) -> None:
@@ -272,5 +276,33 @@ def test_a_port_in_use_is_told(tmp_path: Path) -> None:
     first = serve_directory(tmp_path, "127.0.0.1", 0)
     with first, pytest.raises(BackendFailure) as caught:
         serve_directory(tmp_path, "127.0.0.1", first.server_address[1])
-    assert caught.value.code == "cannot_listen"
+    assert caught.value.code == "cannot_listen" and "--port" in caught.value.message
     assert caught.value.details == {"host": "127.0.0.1", "port": first.server_address[1]}
+
+
+@pytest.mark.parametrize("host", ["no-such-name.invalid", "::1", "203.0.113.9", "\udcff", "a" * 70, "a\x00"])
+def test_a_host_that_is_not_ours_is_told_as_such(tmp_path: Path, host: str) -> None:
+    with pytest.raises(BackendFailure) as caught:
+        serve_directory(tmp_path, host, 0)
+    assert caught.value.code == "cannot_listen"
+    assert "--host" in caught.value.message and "--port" not in caught.value.message
+
+
+def test_an_empty_host_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        serve_directory(tmp_path, "", 0)
+    assert (caught.value.code, caught.value.details["pointer"]) == ("invalid_arguments", "/host")
+
+
+def test_a_client_that_leaves_is_no_error(
+    site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ThreadingMixIn, "process_request", BaseServer.process_request)
+    (site / "large.bin").write_bytes(bytes(1 << 24))
+    with serve_directory(site, port=0) as server:
+        server.timeout = 10
+        with socket.create_connection(("127.0.0.1", server.server_port)) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(b"GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n")
+        server.handle_request()
+    assert capsys.readouterr().err == ""

@@ -14,7 +14,9 @@ import pytest
 
 from cra_wasm.errors import BackendFailure, InvalidState
 from cra_wasm.model.event import GENESIS_HASH, TraceEvent
+from cra_wasm.signing.storage import SigningStorage
 from cra_wasm.storage.jsonl import JsonlStorage
+from cra_wasm.storage.memory import MemoryStorage
 from cra_wasm.storage.sqlite import SqliteStorage
 from cra_wasm.trace.verify import verify_file, verify_lines
 
@@ -153,6 +155,17 @@ def test_a_folder_that_vanished_is_not_healthy(tmp_path: Path) -> None:
         with pytest.raises(BackendFailure) as caught:
             storage.store_events(chain(FIRST, 1))
         assert caught.value.code == "storage_failed"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [JsonlStorage, SqliteStorage, lambda path: SigningStorage(MemoryStorage(), path)],
+    ids=["jsonl", "sqlite", "signing"],
+)
+def test_a_path_with_a_nul_is_refused(make: Callable[[str], object]) -> None:
+    with pytest.raises(BackendFailure) as caught:
+        make("no\x00name")
+    assert caught.value.code == "storage_failed"
 
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from cra_wasm import CRAError
 from cra_wasm.trace import loading
 from cra_wasm.trace.loading import load_trace, wall_ns_of
 from cra_wasm.trace.reader import MAX_LINE_BYTES
+from cra_wasm.trace.verify import verify_file
 
 from .chaining import chain, line_of
 
@@ -65,6 +66,7 @@ def test_what_is_no_trace_is_refused(source: bytes, verify: bool) -> None:
         ({"event_type": None}, "/0/event_type"),
         ({"parent_span_id": 7}, "/0/parent_span_id"),
         ({"event_hash": {}}, "/0/event_hash"),
+        ({"sequence": -1, "session_id": ""}, "/0/session_id"),
     ],
 )
 def test_a_foreign_line_without_an_events_members_is_refused(members: dict[str, Any], pointer: str) -> None:
@@ -84,6 +86,34 @@ def test_a_file_that_is_not_there_or_cannot_be_read_says_so(tmp_path: Path) -> N
     assert refused(tmp_path / "none.jsonl").code == "trace_not_found"
     assert refused(tmp_path).code == "trace_unreadable"
     assert refused("no\x00name").code == "trace_unreadable"
+    with pytest.raises(CRAError) as caught:
+        verify_file("no\x00name")
+    assert caught.value.code == "trace_unreadable"
+
+
+@pytest.mark.parametrize(
+    ("line", "pointer", "told"),
+    [
+        (b'{"a": }\n', "/3", "line 4 is not JSON: Expecting value at column 7"),
+        (b"[]\n", "/3", "line 4 is no object"),
+        (b"\xff\n", "/3", "line 4 is not JSON: 'utf-8' codec"),
+        (b"{" + b" " * MAX_LINE_BYTES + b"}\n", "/3", "line 4 is longer than"),
+        (b'{"session_id": "s"}\n', "/3/sequence", "line 4 `sequence` is no number of an event"),
+        (b'{"session_id": "s", "sequence": 1}\n', "/3/event_type", "line 4 `event_type` is missing"),
+    ],
+)
+def test_a_line_that_is_no_event_is_told_with_its_file(
+    tmp_path: Path, line: bytes, pointer: str, told: str
+) -> None:
+    path = tmp_path / "t.trace.jsonl"
+    path.write_bytes(b"".join([*map(line_of, EVENTS[:3]), line, *map(line_of, EVENTS[3:])]))
+    error = refused(path, verify=False)
+    assert (error.code, error.details["pointer"]) == ("invalid_trace", pointer)
+    assert (error.details["file"], error.details.get("line", 4)) == (str(path), 4)
+    assert error.message.startswith(told)
+    if b" " * MAX_LINE_BYTES not in line:
+        assert refused(path).details["error_at"] == 3
+    assert refused(path).details["file"] == str(path)
 
 
 def test_what_is_no_event_is_refused() -> None:
@@ -91,9 +121,13 @@ def test_what_is_no_event_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["MAX_TRACE_EVENTS", "MAX_TRACE_BYTES"])
-def test_a_trace_beyond_the_limits_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_trace_beyond_the_limits_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setattr(loading, name, 4)
-    assert refused(BYTES).code == "trace_too_large"
+    path = tmp_path / "t.trace.jsonl"
+    path.write_bytes(BYTES)
+    assert refused(BYTES).code == refused(path).code == "trace_too_large"
     if name == "MAX_TRACE_EVENTS":
         assert refused(EVENTS).code == "trace_too_large"
         assert load_trace(EVENTS[:4], verify=False) == EVENTS[:4]

@@ -34,6 +34,8 @@ def test_without_the_package_it_never_listens(
         (["--max-sessions", "0"], "invalid_arguments"),
         (["--database", "no/such/folder/w.sqlite3"], "storage_failed"),
         (["--port", "70000"], "invalid_port"),
+        (["--host", ""], "invalid_arguments"),
+        (["--host", "\udcff"], "cannot_listen"),
     ],
 )
 def test_what_the_command_cannot_use_is_told(
