@@ -32,6 +32,8 @@ interface Kind {
 
 const KINDS = {
   any: { holds: () => true, words: "" },
+  /** Python tells what is wrong with it; others cannot cross. */
+  word: { holds: (value) => value === null || ["string", "number", "boolean"].includes(typeof value), words: "a text" },
   flag: { holds: (value) => typeof value === "boolean", words: "true or false" },
   function: { holds: (value) => typeof value === "function", words: "a function" },
   object: { holds: isObject, words: "an object" },
@@ -81,15 +83,15 @@ export const CRA_OPTIONS: Members<CraOptions> = {
 };
 export const LOAD_ATLAS_OPTIONS: Members<LoadAtlasOptions> = { strict: "flag" };
 export const SESSION_OPTIONS: Members<SessionOptions> = {
-  agentId: "any",
-  goal: "any",
+  agentId: "word",
+  goal: "word",
   hashAlgorithm: "text",
   parentSessionId: "text",
 };
 export const RESOLVE_OPTIONS: Members<ResolveOptions> = {
-  sessionId: "any",
-  goal: "any",
-  riskTier: "any",
+  sessionId: "word",
+  goal: "word",
+  riskTier: "word",
   requiredCapabilities: "any",
   contextHints: "any",
   atlasIds: "any",
@@ -111,7 +113,7 @@ export const APPROVAL_DECISION: Members<ApprovalDecision> = {
   expiresInSeconds: "any",
   uses: "any",
 };
-export const EXPLAIN_OPTIONS = { sessionId: "any", resolutionId: "any" } as const;
+export const EXPLAIN_OPTIONS = { sessionId: "word", resolutionId: "word" } as const;
 export const FLUSH_OPTIONS: Members<FlushOptions> = { durability: "durability" };
 export const VERIFY_OPTIONS: Members<VerifyOptions> = { publicKeys: "any", witness: "any" };
 

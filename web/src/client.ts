@@ -268,8 +268,11 @@ class CraClient implements Cra {
     eventType: string,
     payload: JsonObject,
   ): Promise<{ readonly event_id: string; readonly sequence: number }> {
-    const code = typeof (payload as unknown) === "object" ? "not_canonical" : "invalid_payload";
-    const emitted = await this.#ask("emit", [sessionId, eventType, textOf(payload, code, "/payload")]);
+    const given: unknown = payload;
+    if (!["object", "string"].includes(typeof given) || given === null || Array.isArray(given)) {
+      throw new CraError("invalid_payload", "give an object", { pointer: "/payload" });
+    }
+    const emitted = await this.#ask("emit", [sessionId, eventType, textOf(payload, "not_canonical", "/payload")]);
     return emitted as { readonly event_id: string; readonly sequence: number };
   }
 
