@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 
-import type { Cra, CraOptions, TraceProblem } from "../../web/src/api.js";
+import type { Cra, CraOptions, Executor, TraceProblem } from "../../web/src/api.js";
 import { parseEntry, parseNote } from "../../web/src/checkpoint.js";
 import { createCra } from "../../web/src/client.js";
 import { connectTraces } from "../../web/src/connect.js";
@@ -336,14 +336,20 @@ test("an executor that throws, or whose result is no JSON, fails its action and 
     const request = { sessionId: "s", resolutionId: "r", actionId: "a.b", parameters: {} };
     const circular: { self?: unknown } = {};
     circular.self = circular;
-    for (const executor of [
-      () => Promise.reject(new Error("no such order")),
-      () => Promise.resolve(circular),
-      () => Promise.resolve(1n),
-    ]) {
+    const odd = new CraError(Symbol() as unknown as string, "m");
+    const executors: readonly (readonly [Executor, string])[] = [
+      [() => Promise.reject(new Error("no such order")), "executor_failed"],
+      [() => Promise.reject(odd), "executor_failed"],
+      // Not everything that is thrown has a text.
+      [() => Promise.reject(Object.create(null) as Error), "executor_failed"],
+      [() => Promise.resolve(circular), "invalid_result"],
+      [() => Promise.resolve(1n), "invalid_result"],
+      [() => Promise.resolve({ rate: NaN }), "invalid_result"],
+    ];
+    for (const [executor, code] of executors) {
       await cra.registerExecutor("a.b", executor);
       const response = await cra.execute(request);
-      assert.deepEqual([response.status, response.error?.code], ["error", "executor_failed"]);
+      assert.deepEqual([response.status, response.error?.code], ["error", code]);
     }
   });
 });

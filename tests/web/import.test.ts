@@ -15,6 +15,7 @@ import { CraError } from "../../web/src/errors.js";
 import { Hashers } from "../../web/src/hashing.js";
 import { Imports } from "../../web/src/import.js";
 import { importPieces, PIECE_BYTES } from "../../web/src/import-source.js";
+import type { Patience } from "../../web/src/import-source.js";
 import type { ImportResult } from "../../web/src/model.js";
 import { Recovery } from "../../web/src/recovery.js";
 import { FileStore } from "../../web/src/store-file.js";
@@ -325,9 +326,11 @@ void describe("what an import leaves that was cut off", () => {
 });
 
 void describe("the pieces of a source", () => {
+  const PATIENCE: Patience = { silentMs: 60_000, signal: new AbortController().signal };
+
   async function pieces(source: ImportSource): Promise<{ offset: number; size: number; last: boolean }[]> {
     const all: { offset: number; size: number; last: boolean }[] = [];
-    for await (const { offset, bytes, last } of importPieces(source)) all.push({ offset, size: bytes.length, last });
+    for await (const { offset, bytes, last } of importPieces(source, PATIENCE)) all.push({ offset, size: bytes.length, last });
     return all;
   }
 
@@ -366,10 +369,32 @@ void describe("the pieces of a source", () => {
     const stream = streamOf([new Uint8Array(PIECE_BYTES + 1), new Uint8Array(1), new Uint8Array(1)], () => {
       cancelled = true;
     });
-    for await (const piece of importPieces(stream)) {
+    for await (const piece of importPieces(stream, PATIENCE)) {
       assert.equal(piece.offset, 0);
       break;
     }
     assert.equal(cancelled, true);
+  });
+
+  test("a stream that gives nothing, or nothing but empty chunks, rejects at the deadline", async () => {
+    const nothing = new Uint8Array();
+    for (const pull of [
+      () => new Promise<void>(() => undefined),
+      (controller: ReadableStreamDefaultController<Uint8Array>) => {
+        controller.enqueue(nothing);
+      },
+    ]) {
+      const stream = new ReadableStream<Uint8Array>({ pull });
+      const read = (async () => {
+        for await (const piece of importPieces(stream, { ...PATIENCE, silentMs: 50 })) assert.equal(piece.last, false);
+      })();
+      await assert.rejects(read, refusing("deadline_exceeded"));
+    }
+  });
+
+  test("a stream that was read by another is refused", async () => {
+    const stream = streamOf([]);
+    stream.getReader();
+    await assert.rejects(pieces(stream), refusing("invalid_arguments"));
   });
 });

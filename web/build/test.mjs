@@ -38,11 +38,13 @@ if (names.length === 0) {
 const options = { bundle: true, format: "esm", target: "node20", platform: "node", packages: "external", sourcemap: "inline" };
 await build({ ...options, entryPoints: names.map((name) => resolve(tests, name)), outdir: out });
 if (!values.site) {
-  // A site whose resolver's worker holds a bridge written in TypeScript: the client's tests need no Python.
+  // A site whose resolver's worker holds a bridge written in TypeScript: the client's tests need no Python. The client is
+  // there for scripts that run by themselves.
   await build({
     ...options,
     entryPoints: {
       "resolver.worker": resolve(tests, "fake-resolver.worker.ts"),
+      "cra-wasm": resolve(web, "src/cra-wasm.ts"),
       "trace.worker": resolve(web, "src/trace.worker.ts"),
       "mortal-trace.worker": resolve(tests, "mortal-trace.worker.ts"),
     },

@@ -25,7 +25,10 @@ import type { BootProgress, StorageKind } from "./protocol.js";
 import type { Retention } from "./retention.js";
 import type { Durability } from "./store.js";
 
-/** Milliseconds until a call rejects with `deadline_exceeded`. */
+/**
+ * Milliseconds until a call rejects with `deadline_exceeded`: numbers of more than 0 and at most 2,147,483,647 (24 days),
+ * the most that timers take. Infinity and what is larger is refused with `invalid_arguments`: no call may wait for ever.
+ */
 export interface Deadlines {
   /** Until Pyodide, the wheels and the store are ready; default 120,000. */
   readonly bootMs: number;
@@ -33,7 +36,10 @@ export interface Deadlines {
   readonly callMs: number;
   /** execute, which waits for an executor (an action may take 300 s); default 330,000. */
   readonly executeMs: number;
-  /** flush, traces, verify, exportJsonl and close; default 60,000. */
+  /**
+   * flush, traces, verify, exportJsonl and close; of importSession each step, and how long its source may give no byte;
+   * default 60,000.
+   */
   readonly storeMs: number;
 }
 
@@ -44,6 +50,7 @@ export interface TraceProblem {
   readonly notice: QuarantineNotice | null;
 }
 
+/** A member of options, of this or any call, that is not listed is refused with `invalid_arguments`. */
 export interface TraceOptions {
   /** Where the site lies (the folder with lib/ and pyodide/). Default: the parent of the folder of cra-wasm.js. */
   readonly baseUrl?: string | URL;
@@ -66,7 +73,7 @@ export interface TraceOptions {
   readonly witness?: { readonly url: string | URL };
   /** Ask the browser not to delete this origin's data when its disk is full; default true. Some ask the user then. */
   readonly askToPersist?: boolean;
-  /** Called for each trace problem as it is found; flush() rejects for the same reason. */
+  /** Called for each trace problem as it is found; flush() rejects for the same reason. As to throwing, see onProgress. */
   readonly onTraceProblem?: (problem: TraceProblem) => void;
 }
 
@@ -93,7 +100,10 @@ export interface CraOptions extends TraceOptions {
   readonly sessionTtl?: SessionTtlOptions;
   /** The hash of sessions that ask for none; default "sha256". With "blake3" the site must have that package. */
   readonly hashAlgorithm?: HashAlgorithm;
-  /** Called at the start (`done` steps before it) and at the end (`done` equals `total`) of each boot step. */
+  /**
+   * Called at the start (`done` steps before it) and at the end (`done` equals `total`) of each boot step. What a callback
+   * throws stops nothing: browsers get it as what a listener throws (`window.onerror`), in Node it is written to stderr.
+   */
   readonly onProgress?: (step: BootProgress) => void;
 }
 
@@ -153,7 +163,7 @@ export interface ExecutorCall {
   readonly action_id: string;
 }
 
-/** Runs an allowed action. Its result must be JSON (undefined means null). Throwing fails the action. */
+/** Runs an allowed action. Its result must be JSON (undefined means null), as `Cra` says. Throwing fails the action. */
 export type Executor = (parameters: JsonObject, call: ExecutorCall) => Promise<unknown>;
 
 export interface FlushOptions {
@@ -204,7 +214,8 @@ export interface TraceAccess {
    * came: one that has not ended gets no further events here. Where all of it is there already nothing is stored, and
    * the result says so. Rejects with `invalid_trace` (details: `error`, `error_at`), `trace_too_large`,
    * `import_conflict` where the session is there with other events or its checkpoint tells of others, `import_interrupted`
-   * when the source or the worker fails; then nothing is stored (PROTOCOL 3.18.6).
+   * when the source or the worker fails, `deadline_exceeded` when the source gives no byte for `storeMs`, and `closed` when
+   * the client is closed; then nothing is stored (PROTOCOL 3.18.6). A source that is a stream is cancelled, and not waited for.
    */
   importSession(source: ImportSource): Promise<ImportResult>;
   /** Keep a session from being removed by retention, or no longer. Rejects with `session_not_found`, `session_removed`. */
@@ -222,7 +233,13 @@ export interface TraceConnection extends TraceAccess {
   statistics(): Promise<TraceStatistics>;
 }
 
-/** The answer of createCra(). Every call has a deadline and rejects with a CraError. */
+/**
+ * The answer of createCra(). Every call has a deadline and rejects with a CraError.
+ *
+ * Values that become JSON (parameters, contexts, payloads, results, atlases, requests) are refused where JSON.stringify would
+ * change them: NaN and Infinity, BigInt, functions, symbols, cycles, an undefined in an array, and objects that are neither
+ * plain nor have toJSON, as a Map. `details.pointer` names the first. Members that are undefined are left out.
+ */
 export interface Cra extends TraceAccess {
   /** Rejects with `invalid_atlas` and `details.findings`, and then nothing has changed. */
   loadAtlas(atlas: AtlasSource, options?: LoadAtlasOptions): Promise<AtlasSummary>;

@@ -176,11 +176,18 @@ export class Channel<
   }
 }
 
-function errorBody(cause: unknown): ErrorBody {
-  if (!(cause instanceof CraError)) return { code: "worker_failed", message: messageOf(cause), details: {} };
+/** What can cross of anything that was thrown: an executor is the host's, and a reply that cannot be sent is none. */
+function errorBody(thrown: unknown): ErrorBody {
+  const cause = CraError.from(thrown, "worker_failed");
+  const details = thrown instanceof CraError ? cloneOf(cause.details) : {};
+  const message = typeof (cause.message as unknown) === "string" ? cause.message : messageOf(cause);
+  return { code: cause.code, message, details };
+}
+
+function cloneOf(details: unknown): ErrorBody["details"] {
   try {
-    return { ...cause.toBody(), details: structuredClone(cause.details) };
+    return { ...(structuredClone(details) as ErrorBody["details"] | null) };
   } catch {
-    return { ...cause.toBody(), details: {} };
+    return {};
   }
 }

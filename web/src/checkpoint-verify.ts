@@ -3,6 +3,8 @@
 import { parseEntry, parseNote, parseVkey } from "./checkpoint.js";
 import type { Checkpoint, CheckpointEntry, VerifierKey } from "./checkpoint.js";
 import { isSignedBy } from "./checkpoint-keys.js";
+import { checkedOptions } from "./checked-options.js";
+import type { Members } from "./checked-options.js";
 import { CraError } from "./errors.js";
 import { HASH, UUID } from "./formats.js";
 import type { ChainResult, CheckpointError, Strength, VerifyResult } from "./model.js";
@@ -26,6 +28,8 @@ export interface CheckpointOptions {
   readonly witnessed?: readonly WitnessedHead[] | null;
 }
 
+const CHECKPOINT_OPTIONS: Members<CheckpointOptions> = { lines: "any", publicKeys: "any", witnessed: "any" };
+
 interface Held {
   readonly checkpoints: readonly Checkpoint[];
   readonly error: CraError | null;
@@ -36,12 +40,17 @@ interface Held {
 /**
  * Verify a trace as `verifyTrace` does, and what checkpoints and a witness tell of it. The chain's own fault comes first.
  * Rejects as `verifyTrace`; with `checkpoint_malformed` where one of `publicKeys` is none; where keys are given with
- * `checkpoints_not_found` if there is no checkpoint, and with `ed25519_unavailable` if none can be checked here.
+ * `checkpoints_not_found` if there is no checkpoint, and with `ed25519_unavailable` if none can be checked here; with
+ * `invalid_arguments` where the options have another member, or one of another form.
  */
 export async function verifyWithCheckpoints(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-  { lines, publicKeys = [], witnessed = null }: CheckpointOptions,
+  options: CheckpointOptions,
 ): Promise<VerifyResult> {
+  const { lines, publicKeys = [], witnessed = null } = checkedOptions(options, CHECKPOINT_OPTIONS);
+  checkList(lines, "/lines", "a list of texts", "invalid_arguments", isText);
+  checkedPublicKeys(publicKeys);
+  if (witnessed !== null) checkList(witnessed, "/witnessed", "a list of what parseWitnessed reads", "invalid_arguments", isHead);
   const held = await readCheckpoints(lines, publicKeys, witnessed !== null);
   const watch = new ChainWatch([...held.checkpoints, ...(witnessed ?? [])].map(({ size }) => size));
   const chain = await verifyTrace(chunks, watch);
@@ -60,6 +69,27 @@ export async function verifyWithCheckpoints(
   return { ...chain, warnings, strength: strengthOf(checkpoints, publicKeys.length > 0, told.length), checkpoints, covered };
 }
 
+/** Return `publicKeys` when they are a list of texts. Throws `checkpoint_malformed`; what the texts tell is not looked at. */
+export function checkedPublicKeys(publicKeys: readonly string[]): readonly string[] {
+  checkList(publicKeys, "/publicKeys", "a list of vkeys, `name+id+base64`", "checkpoint_malformed", isText);
+  return publicKeys;
+}
+
+function checkList(value: unknown, pointer: string, words: string, code: string, isOne: (each: unknown) => boolean): void {
+  if (!Array.isArray(value)) throw new CraError(code, `\`${pointer.slice(1)}\` is ${words}`, { pointer });
+  // Holes are found, too.
+  const wrong = value.findIndex((each: unknown) => !isOne(each));
+  if (wrong !== -1) throw new CraError(code, `\`${pointer.slice(1)}\` is ${words}`, { pointer: `${pointer}/${wrong}` });
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === "string";
+}
+
+function isHead(value: unknown): boolean {
+  return readHead(value) !== null;
+}
+
 function strengthOf(checkpoints: number, isPinned: boolean, witnessed: number): Strength {
   if (witnessed > 0) return "witnessed";
   if (checkpoints === 0) return "chain";
@@ -71,20 +101,28 @@ const MAX_WITNESSED = 100_000;
 
 /** Read a witness's answer, one JSON object a line. Throws `witness_malformed` where it is anything else. */
 export function parseWitnessed(ndjson: string): readonly WitnessedHead[] {
+  if (!isText(ndjson)) throw new CraError("invalid_arguments", "give the witness's answer as text", { pointer: "" });
   const lines = ndjson.split("\n").filter((line) => line !== "");
   if (lines.length > MAX_WITNESSED) throw new CraError("witness_malformed", `a witness tells at most ${MAX_WITNESSED} checkpoints`);
   return lines.map((line, number) => {
     try {
-      const { session_id, size, head, algorithm = null } = JSON.parse(line) as Readonly<Record<string, unknown>>;
-      const isHead = typeof session_id === "string" && UUID.test(session_id) && typeof head === "string" && HASH.test(head);
-      const isSize = typeof size === "number" && Number.isSafeInteger(size) && size >= 1;
-      if (isHead && isSize && (algorithm === null || typeof algorithm === "string")) return { session_id, size, head, algorithm };
+      const told = readHead(JSON.parse(line));
+      if (told !== null) return told;
     } catch {
       // Told below.
     }
     const message = `line ${number + 1} of the witness's answer tells no size and head: ask it again`;
     throw new CraError("witness_malformed", message, { pointer: `/${number}` });
   });
+}
+
+/** Null where it is none. */
+function readHead(value: unknown): WitnessedHead | null {
+  const { session_id, size, head, algorithm = null } = Object(value) as Readonly<Record<string, unknown>>;
+  if (typeof session_id !== "string" || typeof head !== "string" || typeof size !== "number") return null;
+  if (algorithm !== null && typeof algorithm !== "string") return null;
+  const isGood = UUID.test(session_id) && HASH.test(head) && Number.isSafeInteger(size) && size >= 1;
+  return isGood ? { session_id, size, head, algorithm } : null;
 }
 
 /** `isAsked`: it is an error, and not only a warning, where the platform cannot check them. */

@@ -19,8 +19,21 @@ import type {
   VerifyOptions,
 } from "./api.js";
 import { parseAnswer } from "./bridge.js";
+import { guarded } from "./callbacks.js";
 import { Channel } from "./channel.js";
+import {
+  APPROVAL_DECISION,
+  checkedOptions,
+  CRA_OPTIONS,
+  EXECUTE_OPTIONS,
+  EXPLAIN_OPTIONS,
+  LOAD_ATLAS_OPTIONS,
+  RESOLVE_OPTIONS,
+  SESSION_OPTIONS,
+} from "./checked-options.js";
 import { CraError } from "./errors.js";
+import { jsonText, objectText } from "./json.js";
+import type { Member } from "./json.js";
 import type {
   ActionExplanation,
   Approval,
@@ -41,7 +54,7 @@ import type {
 } from "./model.js";
 import { folderUrl, startWorker } from "./platform.js";
 import type { WorkerHandle } from "./platform.js";
-import type { BridgeFunction, PageMethods, ResolverMethods, ResolverNotes } from "./protocol.js";
+import type { BootProgress, BridgeFunction, PageMethods, ResolverMethods, ResolverNotes } from "./protocol.js";
 import { bootProgress } from "./pyodide-host.js";
 import { DEFAULT_DEADLINES, TraceClient } from "./traces.js";
 
@@ -49,7 +62,8 @@ type ResolverChannel = Channel<ResolverMethods, PageMethods, ResolverNotes>;
 
 /**
  * Boot the resolver and the trace store. Rejects with `boot_failed`, `worker_dead`, `deadline_exceeded`, the store's
- * error, or `hash_unavailable` when the site lacks the package of `hashAlgorithm`; nothing is left running then.
+ * error, `hash_unavailable` when the site lacks the package of `hashAlgorithm`, or `invalid_arguments` where an option is
+ * unknown or of another kind; nothing is left running then.
  */
 export async function createCra(options: CraOptions = {}): Promise<Cra> {
   return await CraClient.boot(options);
@@ -65,6 +79,8 @@ interface Parts {
 class CraClient implements Cra {
   readonly #executors = new Map<string, Executor>();
   readonly #options: CraOptions;
+  readonly #timingJson: string;
+  readonly #onProgress: (step: BootProgress) => void;
   readonly #site: URL;
   readonly #deadlines: Deadlines;
   readonly #hashAlgorithm: HashAlgorithm;
@@ -76,11 +92,14 @@ class CraClient implements Cra {
   private constructor(site: URL, options: CraOptions) {
     this.#site = site;
     this.#options = options;
+    this.#timingJson = timingOf(options);
+    this.#onProgress = guarded(options.onProgress);
     this.#deadlines = { ...DEFAULT_DEADLINES, ...options.deadlines };
     this.#hashAlgorithm = checkedAlgorithm(options.hashAlgorithm ?? DEFAULT_ALGORITHM);
   }
 
-  static async boot(options: CraOptions): Promise<CraClient> {
+  static async boot(given: CraOptions): Promise<CraClient> {
+    const options = checkedOptions(given, CRA_OPTIONS);
     const site = await folderUrl(options.baseUrl ?? new URL("..", import.meta.url));
     const client = new CraClient(site, options);
     await client.#start();
@@ -89,7 +108,7 @@ class CraClient implements Cra {
 
   /** Start both workers. Rejects with nothing left running. */
   async #start(): Promise<void> {
-    this.#options.onProgress?.(bootProgress(0));
+    this.#onProgress(bootProgress(0));
     const worker = await startWorker(new URL("lib/resolver.worker.js", this.#site), "resolver");
     const control = new MessageChannel();
     const resolver = this.#channel(control.port1);
@@ -116,14 +135,14 @@ class CraClient implements Cra {
     this.#parts = { worker, resolver, traces };
     try {
       const pyodideUrl = new URL("pyodide/", this.#site).href;
-      await resolver.call("boot", { pyodideUrl, timing_json: timingOf(this.#options) }, this.#deadlines.bootMs);
+      await resolver.call("boot", { pyodideUrl, timing_json: this.#timingJson }, this.#deadlines.bootMs);
       await this.#loadHash(this.#hashAlgorithm);
       for (const actionId of this.#executors.keys()) await this.#register(actionId);
     } catch (cause) {
       await this.#release(null);
       throw cause;
     }
-    this.#options.onProgress?.(bootProgress(4));
+    this.#onProgress(bootProgress(4));
   }
 
   #channel(port: MessagePort): ResolverChannel {
@@ -134,18 +153,16 @@ class CraClient implements Cra {
           this.#run(action_id, parameters_json, call_json),
       },
       notes: {
-        progress: (step) => {
-          this.#options.onProgress?.(step);
-        },
+        progress: this.#onProgress,
       },
     });
   }
 
-  async loadAtlas(atlas: AtlasSource, { strict = true }: LoadAtlasOptions = {}): Promise<AtlasSummary> {
+  async loadAtlas(atlas: AtlasSource, options: LoadAtlasOptions = {}): Promise<AtlasSummary> {
+    const { strict = true } = checkedOptions(options, LOAD_ATLAS_OPTIONS);
     const isBytes = atlas instanceof Uint8Array || atlas instanceof ArrayBuffer;
-    // A copy of its own: a view may be a small part of a large buffer, and all of that would cross.
-    const source = isBytes ? new Uint8Array(atlas) : textOf(atlas);
-    const params = { source, options_json: present({ strict }) };
+    const source = isBytes ? copyOf(atlas) : textOf(atlas, "invalid_atlas");
+    const params = { source, options_json: objectText([["strict", strict, "invalid_arguments", "/strict"]]) };
     return parseAnswer(await this.#parts.resolver.call("load_atlas", params, this.#deadlines.callMs)) as AtlasSummary;
   }
 
@@ -162,7 +179,8 @@ class CraClient implements Cra {
   }
 
   async createSession(options: SessionOptions): Promise<string> {
-    const { agentId, goal, hashAlgorithm = this.#hashAlgorithm, parentSessionId = "" } = options;
+    const wish = checkedOptions(options, SESSION_OPTIONS);
+    const { agentId, goal, hashAlgorithm = this.#hashAlgorithm, parentSessionId = "" } = wish;
     await this.#loadHash(checkedAlgorithm(hashAlgorithm));
     const created = await this.#ask("create_session", [agentId, goal, hashAlgorithm, parentSessionId]);
     return (created as { readonly session_id: string }).session_id;
@@ -173,39 +191,45 @@ class CraClient implements Cra {
   }
 
   async resolve(options: ResolveOptions): Promise<Resolution> {
-    const { sessionId, goal, riskTier = "low" } = options;
-    const more = {
-      required_capabilities: options.requiredCapabilities,
-      context_hints: options.contextHints,
-      atlas_ids: options.atlasIds,
-      context: options.context,
-      reuse: options.reuse,
-    };
+    const { sessionId, goal, riskTier = "low", ...wish } = checkedOptions(options, RESOLVE_OPTIONS);
+    const { requiredCapabilities, contextHints, atlasIds, context, reuse } = wish;
+    const contextCode = typeof context === "object" ? "not_canonical" : "invalid_context";
+    const more: readonly Member[] = [
+      ["required_capabilities", requiredCapabilities, "invalid_required_capabilities", "/task/required_capabilities"],
+      ["context_hints", contextHints, "invalid_context_hints", "/task/context_hints"],
+      ["atlas_ids", atlasIds, "invalid_atlas_ids", "/atlas_ids"],
+      ["context", context, contextCode, "/context"],
+      ["reuse", reuse, "invalid_reuse", "/reuse"],
+    ];
     // No options at all is the bridge's fast way.
-    const moreJson = Object.values(more).some((value) => value !== undefined) ? present(more) : "";
+    const moreJson = Object.keys(wish).length > 0 ? objectText(more) : "";
     return (await this.#ask("resolve", [sessionId, goal, riskTier, moreJson])) as Resolution;
   }
 
   async resolveRequest(request: string | JsonObject): Promise<JsonObject> {
-    return (await this.#ask("resolve_request", [textOf(request)])) as JsonObject;
+    return (await this.#ask("resolve_request", [textOf(request, "invalid_request")])) as JsonObject;
   }
 
   async validate(request: string | JsonObject): Promise<ValidateResponse> {
-    return (await this.#ask("validate", [textOf(request)])) as ValidateResponse;
+    return (await this.#ask("validate", [textOf(request, "invalid_request")])) as ValidateResponse;
   }
 
   async execute(options: ExecuteOptions): Promise<ExecuteResponse> {
-    const request = present({
-      session_id: options.sessionId,
-      resolution_id: options.resolutionId,
-      action_id: options.actionId,
-      parameters: options.parameters,
-      idempotency_key: options.idempotencyKey,
-    });
+    const { sessionId, resolutionId, actionId, parameters, idempotencyKey } = checkedOptions(options, EXECUTE_OPTIONS);
+    const request = objectText([
+      ["session_id", sessionId, "invalid_id", "/session_id"],
+      ["resolution_id", resolutionId, "invalid_id", "/resolution_id"],
+      ["action_id", actionId, "invalid_action_id", "/execution/action_id"],
+      ["parameters", parameters, "invalid_parameters", "/execution/parameters"],
+      ["idempotency_key", idempotencyKey, "invalid_idempotency_key", "/execution/idempotency_key"],
+    ]);
     return (await this.#ask("execute", [request], this.#deadlines.executeMs)) as ExecuteResponse;
   }
 
   async registerExecutor(actionId: string, executor: Executor): Promise<void> {
+    if (typeof (executor as unknown) !== "function") {
+      throw new CraError("invalid_executor", "give a function of the action's parameters", { pointer: "/executor" });
+    }
     const before = this.#executors.get(actionId);
     this.#executors.set(actionId, executor);
     try {
@@ -227,14 +251,15 @@ class CraClient implements Cra {
   }
 
   async decideApproval(decision: ApprovalDecision): Promise<JsonObject> {
-    const request = present({
-      approval_id: decision.approvalId,
-      granted: decision.granted,
-      approver: decision.approver,
-      reason: decision.reason,
-      expires_in_seconds: decision.expiresInSeconds,
-      uses: decision.uses,
-    });
+    const given = checkedOptions(decision, APPROVAL_DECISION);
+    const request = objectText([
+      ["approval_id", given.approvalId, "invalid_id", "/approval_id"],
+      ["granted", given.granted, "invalid_arguments", "/granted"],
+      ["approver", given.approver, "invalid_approver", "/approver"],
+      ["reason", given.reason, "invalid_reason", "/reason"],
+      ["expires_in_seconds", given.expiresInSeconds, "invalid_expiry", "/expires_in_seconds"],
+      ["uses", given.uses, "invalid_uses", "/uses"],
+    ]);
     return (await this.#ask("decide_approval", [request])) as JsonObject;
   }
 
@@ -243,7 +268,11 @@ class CraClient implements Cra {
     eventType: string,
     payload: JsonObject,
   ): Promise<{ readonly event_id: string; readonly sequence: number }> {
-    const emitted = await this.#ask("emit", [sessionId, eventType, textOf(payload)]);
+    const given: unknown = payload;
+    if (!["object", "string"].includes(typeof given) || given === null || Array.isArray(given)) {
+      throw new CraError("invalid_payload", "give an object", { pointer: "/payload" });
+    }
+    const emitted = await this.#ask("emit", [sessionId, eventType, textOf(payload, "not_canonical", "/payload")]);
     return emitted as { readonly event_id: string; readonly sequence: number };
   }
 
@@ -251,7 +280,8 @@ class CraClient implements Cra {
     readonly sessionId: string;
     readonly resolutionId: string;
   }): Promise<readonly ActionExplanation[]> {
-    return (await this.#ask("explain", [options.sessionId, options.resolutionId])) as readonly ActionExplanation[];
+    const { sessionId, resolutionId } = checkedOptions(options, EXPLAIN_OPTIONS);
+    return (await this.#ask("explain", [sessionId, resolutionId])) as readonly ActionExplanation[];
   }
 
   flush(options?: FlushOptions): Promise<void> {
@@ -356,8 +386,8 @@ class CraClient implements Cra {
 
   async #release(running: number | null): Promise<void> {
     const { worker, resolver, traces } = this.#parts;
-    await traces.release({ final: running === 0 });
     try {
+      await traces.release({ final: running === 0 });
       if (running !== null) await resolver.call("close", null, this.#deadlines.callMs);
     } catch (cause) {
       // Gone or stuck: ending its thread frees what close would have freed.
@@ -389,30 +419,47 @@ class CraClient implements Cra {
     if (executor === undefined) throw new CraError("executor_failed", `no executor for \`${actionId}\` here`);
     try {
       const result = await executor(JSON.parse(parametersJson) as JsonObject, JSON.parse(callJson) as ExecutorCall);
-      return JSON.stringify(result ?? null);
+      return jsonText(result ?? null, "invalid_result");
     } catch (cause) {
       throw CraError.from(cause, "executor_failed");
     }
   }
 }
 
-/** JSON text of the timers that were asked for, as the bridge's `configure` reads it. */
+/**
+ * JSON text of the timers that were asked for, as the bridge's `configure` reads it. Throws `invalid_heartbeat` or
+ * `invalid_session_ttl` for what has no JSON: a NaN would become null, which means never.
+ */
 function timingOf({ heartbeat, sessionTtl }: CraOptions): string {
-  return present({
-    heartbeat: heartbeat && { interval_seconds: heartbeat.intervalSeconds },
-    session_ttl: sessionTtl && {
-      idle_timeout_seconds: sessionTtl.idleTimeoutSeconds,
-      max_lifetime_seconds: sessionTtl.maxLifetimeSeconds,
-      idle_warning_seconds: sessionTtl.idleWarningSeconds,
-    },
-  });
+  const parts: string[] = [];
+  if (heartbeat !== undefined) {
+    const { intervalSeconds } = heartbeat;
+    parts.push(
+      `"heartbeat":${objectText([["interval_seconds", intervalSeconds, "invalid_heartbeat", "/heartbeat/intervalSeconds"]])}`,
+    );
+  }
+  if (sessionTtl !== undefined) {
+    const { idleTimeoutSeconds, maxLifetimeSeconds, idleWarningSeconds } = sessionTtl;
+    const code = "invalid_session_ttl";
+    const members: readonly Member[] = [
+      ["idle_timeout_seconds", idleTimeoutSeconds, code, "/sessionTtl/idleTimeoutSeconds"],
+      ["max_lifetime_seconds", maxLifetimeSeconds, code, "/sessionTtl/maxLifetimeSeconds"],
+      ["idle_warning_seconds", idleWarningSeconds, code, "/sessionTtl/idleWarningSeconds"],
+    ];
+    parts.push(`"session_ttl":${objectText(members)}`);
+  }
+  return `{${parts.join(",")}}`;
 }
 
-function textOf(value: string | JsonObject): string {
-  return typeof value === "string" ? value : JSON.stringify(value);
+function textOf(value: string | JsonObject, code: string, pointer = ""): string {
+  return typeof value === "string" ? value : jsonText(value, code, pointer);
 }
 
-/** JSON text of the members that are there: absent ones are not sent, so that Python's defaults hold. */
-function present(members: Readonly<Record<string, unknown>>): string {
-  return JSON.stringify(members);
+/** A view may be a small part of a large buffer, and all of that would cross. */
+function copyOf(bytes: Uint8Array | ArrayBuffer): Uint8Array {
+  try {
+    return new Uint8Array(bytes);
+  } catch {
+    throw new CraError("invalid_arguments", "the atlas's bytes were handed over to another: give them anew", { pointer: "" });
+  }
 }

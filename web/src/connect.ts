@@ -1,6 +1,7 @@
 /** connectTraces: the same trace worker for hosts that run their own Pyodide. */
 
 import type { TraceConnection, TraceOptions } from "./api.js";
+import { checkedOptions, TRACE_OPTIONS } from "./checked-options.js";
 import { importBridge } from "./bridge.js";
 import type { PyodideLike } from "./bridge.js";
 import { folderUrl } from "./platform.js";
@@ -15,11 +16,12 @@ import { DEFAULT_DEADLINES, TraceClient } from "./traces.js";
  * Sessions that Python hashes with BLAKE3 are stored as well. Python needs the package for it: before the first such
  * session, `await pyodide.loadPackage("blake3")`; without it the bridge answers `hash_unavailable`.
  *
- * Rejects with `boot_failed` where the wheel is missing, or with the store's error.
+ * Rejects with `boot_failed` where the wheel is missing, `invalid_arguments` as createCra, or with the store's error.
  */
-export async function connectTraces(pyodide: PyodideLike, options: TraceOptions = {}): Promise<TraceConnection> {
-  const bridge = importBridge(pyodide);
+export async function connectTraces(pyodide: PyodideLike, given: TraceOptions = {}): Promise<TraceConnection> {
+  const options = checkedOptions(given, TRACE_OPTIONS);
   const site = await folderUrl(options.baseUrl ?? new URL("..", import.meta.url));
+  const bridge = importBridge(pyodide);
   const deadlines = { ...DEFAULT_DEADLINES, ...options.deadlines };
   let source: TraceSource | null = null;
   const connectSource = (port: MessagePort): Promise<void> => {

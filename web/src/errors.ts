@@ -31,9 +31,9 @@ export class CraError extends Error {
     return new CraError(body.code, body.message, body.details);
   }
 
-  /** Return `cause` itself when it already is a CraError, else wrap it under `code`. */
+  /** Return `cause` itself when it already is a CraError with a code, else wrap it under `code`. */
   static from(cause: unknown, code: string): CraError {
-    if (cause instanceof CraError) return cause;
+    if (cause instanceof CraError && typeof (cause.code as unknown) === "string") return cause;
     const name = cause instanceof Error ? cause.name : typeof cause;
     return new CraError(code, messageOf(cause), { cause: name });
   }
@@ -41,9 +41,18 @@ export class CraError extends Error {
 
 /** Return the message of anything that was thrown, cut to a length that a log can carry. */
 export function messageOf(cause: unknown): string {
-  const text = cause instanceof Error ? cause.message : String(cause);
+  const text = textOf(cause);
   // Pyodide's tracebacks can quote a one-megabyte source line.
   return text.length > MAX_MESSAGE_CHARS ? `${text.slice(0, MAX_MESSAGE_CHARS)}...` : text;
+}
+
+/** Not everything that is thrown has a text: a symbol as a message, an object without a prototype. */
+function textOf(cause: unknown): string {
+  try {
+    return String(cause instanceof Error ? cause.message : cause);
+  } catch {
+    return "something without a text was thrown";
+  }
 }
 
 const MAX_MESSAGE_CHARS = 4_000;

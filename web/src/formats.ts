@@ -13,6 +13,8 @@ export const EVENT_TYPE = /^[a-z]+(?:\.[a-z_]+)+$/;
  * Throws `invalid_id`.
  */
 export function checkedSessionId(sessionId: string): string {
-  if (UUID.test(sessionId)) return sessionId;
-  throw new CraError("invalid_id", `\`${sessionId.slice(0, 64)}\` is not a lower-case UUID`);
+  const given: unknown = sessionId;
+  if (typeof given === "string" && UUID.test(given)) return given;
+  const shown = typeof given === "string" ? `\`${given.slice(0, 64)}\`` : `what is given (${typeof given})`;
+  throw new CraError("invalid_id", `${shown} is not a session's id, a lower-case UUID`, { pointer: "/sessionId" });
 }

@@ -37,9 +37,16 @@ export interface WorkerHandle {
   terminate(): Promise<void>;
 }
 
-/** Start a module worker. A script that cannot be loaded is told by onDeath. */
+/**
+ * Start a module worker. A script that cannot be loaded is told by onDeath. Rejects with `boot_failed` where the platform
+ * starts none from there, as Node does from http and a page from another origin.
+ */
 export async function startWorker(url: URL, name: string): Promise<WorkerHandle> {
-  return isNode ? await startNodeWorker(url, name) : startBrowserWorker(url, name);
+  try {
+    return isNode ? await startNodeWorker(url, name) : startBrowserWorker(url, name);
+  } catch (cause) {
+    throw new CraError("boot_failed", `the ${name} cannot be started: ${messageOf(cause)}`, { url: url.href });
+  }
 }
 
 async function startNodeWorker(url: URL, name: string): Promise<WorkerHandle> {
@@ -146,9 +153,25 @@ function holdForLife(life: string): void {
   });
 }
 
-/** Return `base` as the URL of a folder. Relative ones are meant from the page, or from Node's working directory. */
+/**
+ * Return `base` as the URL of a folder. Relative ones are meant from the page, or from Node's working directory. Rejects
+ * with `invalid_arguments` where it is none.
+ */
 export async function folderUrl(base: string | URL): Promise<URL> {
   const text = base instanceof URL ? base.href : base;
+  try {
+    const url = await absoluteUrl(text);
+    // Not from `data:` and the like.
+    return new URL(".", url);
+  } catch {
+    const message = `\`${text.slice(0, SHOWN_ADDRESS_CHARS)}\` is no folder's address: give that of the site, with lib/ in it`;
+    throw new CraError("invalid_arguments", message, { pointer: "/baseUrl" });
+  }
+}
+
+const SHOWN_ADDRESS_CHARS = 200;
+
+async function absoluteUrl(text: string): Promise<URL> {
   const folder = text.endsWith("/") ? text : `${text}/`;
   if (!isNode) return new URL(folder, globalThis.location.href);
   if (/^[a-z][a-z0-9+.-]+:/i.test(folder)) return new URL(folder);

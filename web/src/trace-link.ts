@@ -23,6 +23,7 @@ export interface LinkOptions {
   readonly openDeadlineMs: number;
   /** Have the resolver's side serve its batches over this port; called for each worker. */
   readonly connectSource: (port: MessagePort) => Promise<void>;
+  /** Must not throw. */
   readonly tell: (problem: TraceNotes["problem"]) => void;
 }
 

@@ -2,8 +2,12 @@
 
 import type { Deadlines, FlushOptions, ImportSource, TraceOptions, VerifyOptions } from "./api.js";
 import { joinBytes, splitLines } from "./bytes.js";
+import { guarded } from "./callbacks.js";
+import { checkedOptions, FLUSH_OPTIONS, VERIFY_OPTIONS } from "./checked-options.js";
 import { checkedEvery, DEFAULT_CHECKPOINT_EVERY } from "./checkpoint-signer.js";
+import { checkedPublicKeys } from "./checkpoint-verify.js";
 import { CraError } from "./errors.js";
+import { checkedSessionId } from "./formats.js";
 import { importPieces } from "./import-source.js";
 import { randomBytes, uuid7 } from "./ids.js";
 import type { ImportResult, SealedSession, SessionHead, TraceEvent, TraceStatistics, VerifyResult } from "./model.js";
@@ -28,6 +32,8 @@ export class TraceClient {
   readonly #link: TraceLink;
   readonly #deadlines: Deadlines;
   readonly #unwatch: () => void;
+  /** Ends the wait for the sources of imports. */
+  readonly #closing = new AbortController();
   #persisted: boolean | null = null;
 
   private constructor(link: TraceLink, deadlines: Deadlines) {
@@ -46,7 +52,7 @@ export class TraceClient {
     });
   }
 
-  /** Start the trace worker, open its store and have it drain what `connectSource` connects it with. */
+  /** Start the trace worker, open its store and have it drain what `connectSource` connects it with; `options` are checked. */
   static async start(
     site: URL,
     connectSource: ConnectSource,
@@ -71,7 +77,7 @@ export class TraceClient {
       },
       openDeadlineMs: deadlines.bootMs,
       connectSource,
-      tell: options.onTraceProblem ?? ((): void => undefined),
+      tell: guarded(options.onTraceProblem),
     });
     const client = new TraceClient(link, deadlines);
     if (storage === "indexeddb" && (options.askToPersist ?? true)) void client.#askToPersist();
@@ -79,7 +85,8 @@ export class TraceClient {
   }
 
   /** `until` is where it ends, as the source counts; null leaves it to what the source has once it is asked. */
-  async flush({ durability = "relaxed" }: FlushOptions = {}, until: number | null = null): Promise<void> {
+  async flush(options: FlushOptions = {}, until: number | null = null): Promise<void> {
+    const { durability = "relaxed" } = checkedOptions(options, FLUSH_OPTIONS);
     await this.#link.call("flush", { durability, until }, this.#deadlines.storeMs);
   }
 
@@ -89,16 +96,18 @@ export class TraceClient {
     }
   }
 
-  async verify(sessionId: string, { publicKeys = [], witness }: VerifyOptions = {}): Promise<VerifyResult> {
+  async verify(sessionId: string, options: VerifyOptions = {}): Promise<VerifyResult> {
+    const { publicKeys = [], witness } = checkedOptions(options, VERIFY_OPTIONS);
     const address = witness === undefined ? null : checkedWitness(witness);
+    const params = { session_id: checkedSessionId(sessionId), public_keys: checkedPublicKeys(publicKeys), witness: address };
     await this.#settle();
-    const params = { session_id: sessionId, public_keys: publicKeys, witness: address };
     return await this.#link.call("verify", params, this.#deadlines.storeMs);
   }
 
   async checkpoints(sessionId: string): Promise<readonly string[]> {
+    const params = { session_id: checkedSessionId(sessionId) };
     await this.#settle();
-    return await this.#link.call("checkpoints", { session_id: sessionId }, this.#deadlines.storeMs);
+    return await this.#link.call("checkpoints", params, this.#deadlines.storeMs);
   }
 
   publicKey(): Promise<string> {
@@ -129,7 +138,7 @@ export class TraceClient {
   async importSession(source: ImportSource): Promise<ImportResult> {
     const importId = uuid7(Date.now(), randomBytes(10));
     try {
-      for await (const piece of importPieces(source)) {
+      for await (const piece of importPieces(source, { silentMs: this.#deadlines.storeMs, signal: this.#closing.signal })) {
         const chunk = { import_id: importId, ...piece };
         const result = await this.#link.call("import_chunk", chunk, this.#deadlines.storeMs);
         if (result !== null) return result;
@@ -150,7 +159,10 @@ export class TraceClient {
   }
 
   async pin(sessionId: string, pinned = true): Promise<void> {
-    await this.#link.call("pin", { session_id: sessionId, pinned }, this.#deadlines.storeMs);
+    if (typeof (pinned as unknown) !== "boolean") {
+      throw new CraError("invalid_arguments", "`pinned` is true or false", { pointer: "/pinned" });
+    }
+    await this.#link.call("pin", { session_id: checkedSessionId(sessionId), pinned }, this.#deadlines.storeMs);
   }
 
   async statistics(): Promise<TraceStatistics> {
@@ -171,6 +183,7 @@ export class TraceClient {
   /** Close the store and end the worker, whatever state it is in. `final`: the resolver ends with it. */
   async release({ final }: { readonly final: boolean }): Promise<void> {
     this.#unwatch();
+    this.#closing.abort(new CraError("closed", "the client was closed before the import had all of its source"));
     try {
       await this.#link.call("close", { final }, this.#deadlines.callMs);
     } catch (cause) {
@@ -182,6 +195,7 @@ export class TraceClient {
   }
 
   async *#chunks(sessionId: string): AsyncGenerator<Uint8Array, void, undefined> {
+    checkedSessionId(sessionId);
     await this.#settle();
     for (let position: number | null = 0; position !== null; ) {
       const params: TraceMethods["read"]["params"] = { session_id: sessionId, position };
@@ -200,6 +214,7 @@ export class TraceClient {
       if (!sourceGone || this.#link.failure !== null) throw cause;
     }
   }
+
   /** A browser may delete what an origin stored when the disk is full, unless it answers yes to this. */
   async #askToPersist(): Promise<void> {
     if (typeof document !== "object" || !("storage" in navigator)) return;

@@ -12,6 +12,7 @@ import { ALGORITHMS, isAlgorithm } from "./algorithms.js";
 import type { HashAlgorithm } from "./algorithms.js";
 import { eventLine, eventPreimage, GENESIS_HASH, namedAlgorithm, TRACE_VERSION } from "./chain.js";
 import type { RawEvent } from "./chain.js";
+import { CraError } from "./errors.js";
 import { createHasher } from "./hashing.js";
 import type { HashText } from "./hashing.js";
 import { EVENT_TYPE, HASH, TIMESTAMP, UUID } from "./formats.js";
@@ -43,15 +44,29 @@ interface ReadEvent extends RawEvent {
  * The result names the first bad event; what comes after it is not read. A last line without LF is torn and `bad_field`;
  * no event at all is `bad_genesis`. Warning `truncated`: the last event is not session.ended, so later events may be
  * missing. The first event names the hash (PROTOCOL 3.8). It rejects where the source of the chunks does, and with
- * `hash_unavailable`: then the trace is neither valid nor invalid, it cannot be checked here.
+ * `hash_unavailable`: then the trace is neither valid nor invalid, it cannot be checked here; and with `invalid_arguments`
+ * where there are no chunks of bytes.
  */
 export async function verifyTrace(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   watch: ChainWatch = new ChainWatch([]),
 ): Promise<ChainResult> {
+  checkChunks(chunks);
   const verifier = new TraceVerifier(watch);
-  for await (const chunk of chunks) if (!(await verifier.push(chunk))) break;
+  for await (const chunk of chunks) {
+    if (!((chunk as unknown) instanceof Uint8Array)) throw noChunks();
+    if (!(await verifier.push(chunk))) break;
+  }
   return verifier.end();
+}
+
+function checkChunks(chunks: unknown): void {
+  const isIterable = typeof chunks === "object" && chunks !== null && (Symbol.asyncIterator in chunks || Symbol.iterator in chunks);
+  if (!isIterable) throw noChunks();
+}
+
+function noChunks(): CraError {
+  return new CraError("invalid_arguments", "give Uint8Arrays in a list, or in another iterable as a stream is in most browsers", { pointer: "/chunks" });
 }
 
 /** Verifies a trace whose chunks come one by one, as `verifyTrace` does. */

@@ -12,7 +12,7 @@ const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
 /** Return the address as text. Throws `invalid_witness` where it is none of http or https. */
 export function checkedWitness(witness: string | URL): string {
-  const text = String(witness);
+  const text = (witness as unknown) instanceof URL || typeof (witness as unknown) === "string" ? String(witness) : "";
   if (/^https?:\/\//i.test(text) && URL.canParse(text)) return text;
   throw new CraError("invalid_witness", "a witness is the http or https address of one", { pointer: "/witness" });
 }
