@@ -106,6 +106,38 @@ void describe("lock files", () => {
     assert.equal(taken.filter(Boolean).length, 1);
   });
 
+  // PROTOCOL 3.17.1
+  test("one that was just taken is never moved by who saw the dead one before it", async () => {
+    const folder = await newFolder();
+    await writeLock(folder, { pid: deadPid(), host: hostname(), owner: randomUUID(), at_risk: 1 });
+    const [quick, third] = [fileLocks(folder), fileLocks(folder)];
+    const taken: boolean[] = [];
+    const meanwhile = async (): Promise<void> => {
+      for (const each of [quick, third]) taken.push(await each.take(SESSION_A, 1));
+    };
+    // Others come between each look of the slow one and what it does then.
+    const slowFs = {
+      ...fs,
+      rename: async (from: string, to: string): Promise<void> => {
+        await meanwhile();
+        await fs.rename(from, to);
+      },
+    } as typeof fs;
+    const slow = new FileSessionLocks(slowFs, folder, randomUUID(), hostname());
+    taken.push(await slow.take(SESSION_A, 1));
+    await meanwhile();
+    assert.deepEqual([taken.filter(Boolean).length, await fs.readdir(folder)], [1, [`${SESSION_A}.json`]]);
+  });
+
+  test("a claim whose writer died with it holds nobody up", async () => {
+    const folder = await newFolder();
+    const dead = { pid: deadPid(), host: hostname(), owner: randomUUID(), at_risk: 1 };
+    await writeLock(folder, dead);
+    await fs.writeFile(join(folder, `${SESSION_A}.json.claim`), JSON.stringify(dead));
+    assert.equal(await fileLocks(folder).take(SESSION_A, 1), true);
+    assert.deepEqual(await fs.readdir(folder), [`${SESSION_A}.json`]);
+  });
+
   test("a writer on another machine is taken for alive", async () => {
     const folder = await newFolder();
     await writeLock(folder, { pid: deadPid(), host: "elsewhere", owner: randomUUID(), at_risk: 1 });

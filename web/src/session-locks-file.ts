@@ -50,7 +50,7 @@ export class FileSessionLocks implements SessionLocks {
     const fresh = `${path}.${this.#owner}.new`;
     try {
       await this.#write(fresh, { pid: process.pid, host: this.#host, owner: this.#owner, at_risk: atRisk });
-      if (!(await this.#link(fresh, path)) && !((await this.#setAside(sessionId)) && (await this.#link(fresh, path)))) return false;
+      if (!(await this.#link(fresh, path)) && !(await this.#replace(path, fresh))) return false;
     } finally {
       await this.#fs.rm(fresh, { force: true });
     }
@@ -98,16 +98,33 @@ export class FileSessionLocks implements SessionLocks {
     return `${this.#folder}/${sessionId}.json`;
   }
 
-  /** Take a lock file whose writer is gone out of the way. A name is moved by one of two that try at once. */
-  async #setAside(sessionId: string): Promise<boolean> {
-    const path = this.#path(sessionId);
+  /**
+   * Put `fresh` in the place of a lock whose writer is gone. Who does so has a claim meanwhile: of two that saw the same
+   * dead lock the slower one would replace the lock that the other has just taken.
+   */
+  async #replace(path: string, fresh: string): Promise<boolean> {
     if (this.#isHeld(await this.#read(path))) return false;
-    const aside = `${path}.${this.#owner}.old`;
+    const claim = `${path}.claim`;
+    if (!(await this.#link(fresh, claim)) && !((await this.#setAside(claim)) && (await this.#link(fresh, claim)))) return false;
     try {
-      await this.#fs.rename(path, aside);
+      if (await this.#link(fresh, path)) return true;
+      if (this.#isHeld(await this.#read(path))) return false;
+      await this.#fs.rename(fresh, path);
+      return true;
+    } finally {
+      await this.#fs.rm(claim, { force: true });
+    }
+  }
+
+  /** Take the claim of one who died with it out of the way. A name is moved by one of two that try at once. */
+  async #setAside(claim: string): Promise<boolean> {
+    if (this.#isHeld(await this.#read(claim))) return false;
+    const aside = `${claim}.${this.#owner}.old`;
+    try {
+      await this.#fs.rename(claim, aside);
       // Another may have taken it between the look and the move.
       const isHeld = this.#isHeld(await this.#read(aside));
-      if (isHeld) await this.#link(aside, path);
+      if (isHeld) await this.#link(aside, claim);
       return !isHeld;
     } catch (cause) {
       if (codeOf(cause) === "ENOENT") return true;

@@ -116,7 +116,7 @@ export class FileStore implements TraceStore {
       if (ends === null) return false;
       // Two processes that append to one file at once would both see its old end.
       for (const { session_id } of write.segments) if (await this.locks.isElsewhere(session_id)) return false;
-      await this.#swap(write, ends);
+      if (!(await this.#swap(write, ends))) return false;
       for (const { session_id, ended } of write.heads) if (ended) await this.locks.forget(session_id);
       for (const record of write.quarantine) await this.#keep(record);
       return true;
@@ -134,14 +134,20 @@ export class FileStore implements TraceStore {
     return ends;
   }
 
-  async #swap({ heads, segments }: BatchWrite, ends: ReadonlyMap<string, number>): Promise<void> {
+  /** False, with nothing appended, where a file moved behind the compare. */
+  async #swap({ heads, segments }: BatchWrite, ends: ReadonlyMap<string, number>): Promise<boolean> {
+    let appended = 0;
     for (const head of heads) {
       const parts = segments.filter(({ session_id }) => session_id === head.session_id).map(({ bytes }) => bytes);
-      if (parts.length > 0) await this.#append(head, parts, ends.get(head.session_id) ?? 0);
+      if (parts.length === 0) continue;
+      if (await this.#append(head, parts, ends.get(head.session_id) ?? 0)) appended += 1;
+      else if (appended === 0) return false;
+      else throw new CraError("store_failed", `\`${this.#path(head.session_id)}\` was changed by another hand, close that writer`);
     }
     // Also those of a commit that failed here: its redelivery finds their lines stored and makes nothing.
     if (this.#hasNewNames) await this.#syncFolder(this.#folder);
     this.#hasNewNames = false;
+    return true;
   }
 
   read(sessionId: string, position: number, maxBytes: number): Promise<StoredChunk> {
@@ -357,8 +363,8 @@ export class FileStore implements TraceStore {
     }
   }
 
-  /** `end` is where the file's whole lines ended when its head was compared: what others read meanwhile changes nothing. */
-  async #append(head: SessionHead, parts: readonly Uint8Array[], end: number): Promise<void> {
+  /** `end` is where the file's whole lines ended when its head was compared. False where they do not end there any more. */
+  async #append(head: SessionHead, parts: readonly Uint8Array[], end: number): Promise<boolean> {
     const path = this.#path(head.session_id);
     const file = await this.#fs.open(path, this.#fs.constants.O_RDWR | this.#fs.constants.O_CREAT, 0o600);
     try {
@@ -366,10 +372,11 @@ export class FileStore implements TraceStore {
       const { size } = await file.stat();
       const tail = size > end ? await this.#bytes(path, end, size - end) : new Uint8Array();
       const isOurs = size >= end && !tail.includes(LF);
-      if (!isOurs) throw new CraError("store_failed", `\`${path}\` was changed by another hand, close that writer`);
+      if (!isOurs) return false;
       // Cuts a torn line.
       await file.truncate(end);
       this.#remember(head, await appendWhole(file, parts, end));
+      return true;
     } finally {
       await file.close();
     }
